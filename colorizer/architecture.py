@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['rgb_to_ycbcr', 'ycbcr_to_rgb', 'SameConv2d', 'UnetError', 'read_weights', 'MobileNetEncoder', 'UpBlock',
-           'NarrowDecoder', 'ResNetEncoder', 'DynamicDecoder', 'ColorUnet', 'create_unet', 'unet_splitter']
+           'NarrowDecoder', 'ResNetEncoder', 'DynamicDecoder', 'ColorUnet', 'create_unet', 'unet_splitter',
+           'fold_batchnorm']
 
 # %% ../nbs/02_architecture.ipynb #059a97a2
 import math
@@ -216,8 +217,11 @@ class ColorUnet(nn.Module):
         out = self.raw(pad)[..., :h, :w].float()
         return ycbcr_to_rgb(grey.float(), out) if self.head == 'chroma' else out
 
-    def predict_chroma(self, grey): # (Cb, Cr) [N,2,H,W]
-        return rgb_to_ycbcr(self(grey))[1]
+    def chroma(self,
+        grey:torch.Tensor, # luma [N,1,H,W], 0..1, H and W multiples of 32
+    )->torch.Tensor: # (Cb, Cr) [N,2,H,W]
+        out = self.raw(grey)
+        return out if self.head == 'chroma' else rgb_to_ycbcr(out)[1]
 
 # %% ../nbs/02_architecture.ipynb #8d99ffce
 def create_unet(
@@ -254,3 +258,13 @@ def unet_splitter(
     cut = 7 if model.config['name'] == 'mobilenet_v2' else 6
     groups = layers[:cut], layers[cut:], model.decoder
     return [list(g.parameters()) for g in groups]
+
+# %% ../nbs/02_architecture.ipynb #5c838f56
+def fold_batchnorm(
+    model:ColorUnet, # in eval mode; a mobilenet_v2 U-Net is changed in place
+)->ColorUnet: # `model`, as `create_unet(norm=False)` would build it
+    "Fold BatchNorm into the convolutions before it: the same function with fewer operations, for inference and export"
+    if model.config['name'] == 'mobilenet_v2':
+        _fold_batchnorm(model.decoder)
+        model.config['norm'] = False
+    return model

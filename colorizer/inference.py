@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 from fastcore.basics import patch
+from PIL import Image
 
 from .photo import compose, luma, open_photo, resize_chroma, resize_luma, to_rgb_array
 
@@ -42,7 +43,7 @@ def _session(path, providers, threads):
     except Exception as e: raise ModelError(f'{path}: not an ONNX model that can be run ({_one_line(e)})') from None
 
 # %% ../nbs/10_inference.ipynb #78848bf2
-def _one_line(e): return ' '.join(str(e).split())[:200]
+def _one_line(e): return ' '.join(str(e).split()).split('failed:')[-1][:200]  # without ONNX Runtime's codes and the path
 
 def _check_contract(session, path):
     "Raise `ModelError` if the model doesn't take luma and give chroma"
@@ -108,12 +109,16 @@ def fit_gamut(
     return chroma*s.clip(0, 1)[..., None]
 
 # %% ../nbs/10_inference.ipynb #13e950ee
-def _merge(rgb, chroma, saturation, rows=64):
+def _strips(height, width, pixels=50_000):
+    "First and end row of strips of about so many pixels, which stay in the processor's cache"
+    n = max(1, pixels//width)
+    return [(i, min(i + n, height)) for i in range(0, height, n)]
+
+def _merge(rgb, chroma, saturation):
     "Colour for the luma of `rgb` (uint8 [H,W,3]) from `chroma` [h,w,2], as uint8 [H,W,3]"
     out = np.empty_like(rgb)
     height, width = rgb.shape[:2]
-    for top in range(0, height, rows):
-        end = min(top + rows, height)
+    for top, end in _strips(height, width):
         y, c = luma(rgb[top:end]), resize_chroma(chroma, (width, height), (top, end))
         out[top:end] = compose(y, fit_gamut(y, c*np.float32(saturation)))*255 + .5
     return out
@@ -125,5 +130,5 @@ def colorize(self: Colorizer,
 ) -> Image.Image:  # RGB, as large as the photo
     "The photo in colour. Its luma is kept: only chroma comes from the network."
     rgb = to_rgb_array(open_photo(photo))
-    y = np.concatenate([luma(rgb[i:i + 64]) for i in range(0, len(rgb), 64)])  # in strips, as in _merge
+    y = np.concatenate([luma(rgb[top:end]) for top, end in _strips(*rgb.shape[:2])])
     return Image.fromarray(_merge(rgb, self.predict_chroma(y), self.saturation))

@@ -248,6 +248,7 @@ def check_target(path):
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise PhotoError(f'{path}: unknown file type "{path.suffix}". Use one of {" ".join(FORMATS)}')
+    if len(path.name.encode()) > 255: raise PhotoError(f'{path}: the name is too long. Choose a shorter one')
     if path.is_dir(): raise PhotoError(f'{path}: this is a folder. Give the name of a file')
     if not path.parent.is_dir(): raise PhotoError(f'{path}: there is no folder {path.parent}. Make it first')
 
@@ -288,8 +289,9 @@ def save_photo(
     fmt, part = FORMATS[path.suffix.lower()], path.parent/f'.colorizer-{uuid.uuid4().hex[:12]}.part'
     img = Image.fromarray(to_rgb_array(img))
     try:
-        meta = _metadata(like, img.size) if like is not None and fmt != 'BMP' else {}
-        with open(part, 'xb') as f: img.save(f, fmt, **_options.get(fmt, {}), **meta)
+        meta, data = _metadata(like, img.size) if like is not None and fmt != 'BMP' else {}, io.BytesIO()
+        img.save(data, fmt, **_options.get(fmt, {}), **meta)  # not to the file: on a full disk Pillow's encoders may cut it short and say nothing
+        with open(part, 'xb') as f: f.write(data.getbuffer())
         os.replace(part, path)
     except Exception as e:  # encoders, like decoders, raise many things
         raise PhotoError(f'{path}: cannot be written ({getattr(e, "strerror", None) or e}). Choose another folder or name') from None

@@ -1,0 +1,54 @@
+# make demo    colour the embedded photos (small install, no torch)
+# make test    install everything, run every notebook and pytest
+# make course  open JupyterLab on the notebooks
+# CONTRIBUTING.md says how the notebooks, the library and the README hang together.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# torch in every worker would otherwise take all cores for itself
+THREADS := OMP_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test course export readme outputs clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3,10))' || { echo "colorizer needs Python 3.10 or newer; set it with: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "• creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { echo "no venv here: install it first (on Debian and Ubuntu: apt install python3-venv)"; rm -rf $(VENV); exit 1; }
+
+# The stamps record what is installed, so that a second run is quick and a changed requirement is noticed.
+$(VENV)/.demo: settings.ini setup.py pyproject.toml | $(BIN)/python
+	@echo "• installing what colouring needs: $$(sed -n '/^requirements/,/^$$/p' settings.ini | tail -n +2 | tr -s ' \n' ' ')"
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -q -e .
+	@touch $@
+
+$(VENV)/.dev: settings.ini setup.py pyproject.toml | $(BIN)/python
+	@echo "• installing everything for the course and the tests (torch is several GB; a few minutes)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -q -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	@$(BIN)/colorizer demo -o demo
+
+course: $(VENV)/.dev
+	@$(BIN)/colorizer course
+
+test: $(VENV)/.dev
+	@echo "• running the notebooks"
+	@$(THREADS) $(BIN)/nbdev-test --n-workers 2 --do-print --timing
+	@echo "• running the tests"
+	@$(THREADS) $(BIN)/python -m pytest -q tests
+
+# After editing notebooks:
+export: $(VENV)/.dev
+	@$(BIN)/nbdev-export && $(BIN)/nbdev-clean
+
+readme: $(VENV)/.dev
+	@$(BIN)/python tools/readme.py
+
+outputs: $(VENV)/.dev
+	@$(THREADS) $(BIN)/nbdev-test --n-workers 2 --do-print --save && $(BIN)/nbdev-clean
