@@ -248,7 +248,7 @@ def flip_warp(
     u = (2*torch.arange(w, device=x.device)+1)/w - 1  # centres of the pixels
     v = ((2*torch.arange(h, device=x.device)+1)/h - 1)[:,None]
     k = (1-a.abs()-b.abs())/(1+a*u+b*v)
-    return F.grid_sample(x, torch.stack((flip*u*k, v*k), -1), padding_mode='border', align_corners=False)
+    return F.grid_sample(x, torch.stack((flip*u*k, v*k), -1), align_corners=False)  # |k·u| ≤ |u|: never looks outside
 
 # %% ../nbs/01_data.ipynb #beab3acc
 class FlipWarp(Transform):

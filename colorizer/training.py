@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['batch_psnr', 'colour_share', 'LossParts', 'colour', 'to_arrays', 'BeforeAfter', 'EpochLine', 'colour_learner',
            'Stage', 'fit_stage', 'plot_history', 'save_weights', 'load_weights', 'save_history', 'read_history',
-           'KeepWeights', 'run_facts', 'train', 'add_arguments', 'make_loss', 'run']
+           'KeepWeights', 'run_facts', 'train', 'add_arguments', 'make_loss', 'run', 'Course', 'course', 'course_model',
+           'course_loss']
 
-# %% ../nbs/04_training.ipynb #7452a378
+# %% ../nbs/04_training.ipynb #cf0b65b7
 import csv, json, os, sys, time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -20,12 +21,12 @@ from fastai.callback.schedule import lr_find # noqa: F401  (patches Learner)
 from fastai.callback.training import GradientClip
 from fastai.learner import Learner
 from fastai.torch_core import set_seed
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from .architecture import ColorUnet, UnetError, create_unet, read_weights, rgb_to_ycbcr, unet_splitter
-from .data import colour_dls, prepare
+from .data import colour_dls, fetch_div2k, prepare, split_photos
 from .loss import FeatureLoss, vgg_features
-from .photo import photo_grid
+from .photo import photo_grid, sample_photos
 
 # %% ../nbs/04_training.ipynb #35811e4f
 def batch_psnr(
@@ -196,7 +197,7 @@ def save_weights(
     "Save the weights, and what is needed to build the model again, as safetensors"
     state = {k: v.contiguous() for k,v in model.state_dict().items()}
     meta = {'config': json.dumps(model.config), 'facts': json.dumps(facts or {})}
-    return _replace(path, lambda tmp: save_file(state, tmp, metadata=meta))
+    return _replace(path, lambda tmp: tmp.write_bytes(save(state, metadata=meta)))
 
 # %% ../nbs/04_training.ipynb #3994d633
 def load_weights(
@@ -327,3 +328,47 @@ def run(
           num_workers=args.workers, facts={'options': options})
     print(args.out/'last.safetensors')
     return 0
+
+# %% ../nbs/04_training.ipynb #d2624db0
+_full_epochs = {64:50, 128:25, 256:10, 512:10} # the article's
+
+@dataclass
+class Course:
+    "What a stage's notebook works with"
+    photos:list # to train on
+    valid:list # held out, to watch
+    stage:Stage
+    full:bool # the whole recipe, not the few minutes' version
+
+def course(
+    size:int, # of the stage, in pixels
+    root:str|Path='runs', # where photos and caches go in the full run
+)->Course:
+    "Photos and stage for a notebook: the embedded photos, or what `COLORIZER_PHOTOS` says"
+    source = os.environ.get('COLORIZER_PHOTOS')
+    if source is None:
+        photos = sample_photos()
+        valid = [photos.pop('cat'), photos.pop('rocket')]
+        return Course(list(photos.values())*32, valid, Stage(size, 16, 2, 4), False)
+    if source == 'div2k': source = fetch_div2k(root, 'train')
+    train,valid = split_photos(prepare(source, Path(root)/'cache', size))
+    return Course(train, valid, Stage(size, max(1, 2048//size), 5, _full_epochs[size]-5), True)
+
+# %% ../nbs/04_training.ipynb #f6a04a0f
+def course_model(
+    run:Course,
+)->ColorUnet: # a decoder that knows nothing on an encoder that does
+    "ResNet-34 in the full run; else MobileNetV2 with the encoder of the model that ships with the package, which needs no download"
+    if run.full: return create_unet('resnet34', weights=os.environ.get('COLORIZER_ENCODER'))
+    from colorizer.export import model_from_onnx # here, since export builds on this module
+    model = create_unet('mobilenet_v2', pretrained=False, tf_padding=True)
+    model.encoder = model_from_onnx().encoder
+    return model
+
+def course_loss(
+    run:Course,
+)->FeatureLoss:
+    "Pixels, chroma, VGG-16's features and their Gram matrices; without a download, VGG-16 has random weights and stops at its second block"
+    if run.full: return FeatureLoss(vgg_features('vgg16', os.environ.get('COLORIZER_VGG')))
+    torch.manual_seed(0)
+    return FeatureLoss(vgg_features('vgg16', pretrained=False, layers=(3,8)), layers=(3,8), feature_weights=.5, gram_weights=.1)

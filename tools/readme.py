@@ -3,6 +3,7 @@
     python tools/readme.py           write it
     python tools/readme.py --check   exit 1 if it is stale
 """
+import re
 import sys
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def readme():
     "The text of README.md"
     nb = read(root/"nbs/index.ipynb", as_version=4)
     body, _ = MarkdownExporter(preprocessors=[ForReaders]).from_notebook_node(nb)
-    body = body.replace("(../", "(").replace('src="../', 'src="')
+    body = re.sub(r"\]\((?!https?:|#|\.\./)", "](nbs/", body).replace("](../", "](")  # links as seen from the root
     note = "<!-- Made from nbs/index.ipynb by `make readme`: edit the notebook. -->\n"
     return note + "\n".join(o.rstrip() for o in body.strip().splitlines()) + "\n"
 

@@ -1,0 +1,105 @@
+"""Pretrained weights from files: those that fit give the encoder they hold, all others one clear line."""
+import pickle
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip('torch')
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
+
+from colorizer.architecture import UnetError, create_unet, read_weights
+
+ENCODERS = ['mobilenet_v2', 'resnet34']
+
+
+@pytest.fixture(scope='module')
+def originals():
+    "torchvision's classifiers, with numbers in their BatchNorms as if they had been trained"
+    torch.manual_seed(0)
+    nets = {name: getattr(torchvision.models, name)(weights=None).eval() for name in ENCODERS}
+    with torch.no_grad():
+        for m in [m for net in nets.values() for m in net.modules() if isinstance(m, nn.BatchNorm2d)]:
+            for t, a, b in ((m.weight, .5, 1.5), (m.bias, -.2, .2), (m.running_mean, -.2, .2), (m.running_var, .5, 2.)): t.uniform_(a, b)
+    return nets
+
+
+def write(state, path, metadata=None):
+    "Save a state dict in the format that the file's name says"
+    if path.suffix == '.safetensors': save_file({k: v.contiguous() for k, v in state.items()}, path, metadata)
+    else: torch.save(state, path)
+    return path
+
+
+def deepest(name, net, grey):
+    "The last feature map of torchvision's `net` for three equal channels"
+    if name == 'mobilenet_v2': return net.features((grey*2-1).expand(-1, 3, -1, -1))
+    return nn.Sequential(*list(net.children())[:-2])(((grey-.449)/.226).expand(-1, 3, -1, -1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+@pytest.mark.parametrize('name', ENCODERS)
+def test_the_encoder_is_the_one_in_the_file(originals, name, suffix, tmp_path):
+    path, grey = write(originals[name].state_dict(), tmp_path/f'encoder{suffix}'), torch.rand(2, 1, 64, 96)
+    model = create_unet(name, weights=path).eval()
+    torch.testing.assert_close(model.encoder(grey)[-1], deepest(name, originals[name], grey), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(model(grey), grey.expand(-1, 3, -1, -1))  # untrained, it gives the grey photo back
+
+
+@torch.no_grad()
+def test_padding_follows_the_files_metadata(originals, tmp_path):
+    state, ramp = originals['mobilenet_v2'].state_dict(), torch.arange(64.).expand(1, 1, 64, 64)/64
+    same, torchs = (create_unet(weights=write(state, tmp_path/f'{i}.safetensors', m)) for i, m in enumerate([{'padding': 'SAME'}, {'source': 'torchvision'}]))
+    assert (same.config['tf_padding'], torchs.config['tf_padding']) == (True, False)
+    a, b = (o.eval().encoder(ramp)[-1] for o in (same, torchs))
+    assert a.shape == b.shape and not torch.allclose(a, b, atol=1e-3)
+
+
+def missing(path, state): pass
+def folder(path, state): path.mkdir()
+def empty(path, state): path.touch()
+def text(path, state): path.write_text('I am a letter')
+def truncated(path, state): path.write_bytes(write(state, path).read_bytes()[:-1000])
+def array(path, state): write({'x': torch.zeros(3)}, path) if path.suffix == '.safetensors' else torch.save(torch.zeros(3), path)
+def other_net(path, state): write({f'module.{k}': v for k, v in state.items()}, path)
+def other_shape(path, state): write(state | {'features.0.0.weight': torch.zeros(16, 3, 3, 3)}, path)
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+@pytest.mark.parametrize('spoil', [missing, folder, empty, text, truncated, array, other_net, other_shape], ids=lambda f: f.__name__)
+def test_bad_files_give_one_clear_line(originals, spoil, suffix, tmp_path):
+    path = tmp_path/f'weights{suffix}'
+    spoil(path, originals['mobilenet_v2'].state_dict())
+    with pytest.raises(UnetError) as e: create_unet('mobilenet_v2', weights=path)
+    said = str(e.value)
+    assert '\n' not in said and len(said.removeprefix(str(path))) < 200, said
+    assert str(path) in said
+    assert spoil is not other_shape or 'first 0.0.weight' in said
+    if spoil in (missing, folder): assert 'no weights file' in said
+
+
+class Trap:
+    "Unpickled, it writes a file"
+    def __init__(self, path): self.path = path
+    def __reduce__(self): return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize('save', [torch.save, lambda o, path: path.write_bytes(pickle.dumps(o))], ids=['torch.save', 'pickle'])
+@pytest.mark.parametrize('suffix', ['.pth', '.pt', '.bin'])
+def test_a_pickle_with_code_in_it_is_refused(originals, save, suffix, tmp_path):
+    path, sprung = tmp_path/f'weights{suffix}', tmp_path/'sprung'
+    save(originals['mobilenet_v2'].state_dict() | {'features.0.0.weight': Trap(sprung)}, path)
+    with pytest.raises(UnetError, match='holds code or objects') as e: read_weights(path)
+    assert not sprung.exists() and '\n' not in str(e.value)
+
+
+def test_unknown_options_and_failed_downloads_give_one_clear_line(monkeypatch):
+    with pytest.raises(UnetError, match='unknown architecture .*use mobilenet_v2 or resnet34'): create_unet('vgg', pretrained=False)
+    with pytest.raises(UnetError, match='unknown head .*use chroma or rgb'): create_unet(pretrained=False, head='lab')
+    def offline(*args, **kw): raise OSError('no route to host')
+    monkeypatch.setattr(torch.hub, 'load_state_dict_from_url', offline)
+    monkeypatch.setattr('torchvision.models._api.load_state_dict_from_url', offline)
+    for name in ENCODERS:
+        with pytest.raises(UnetError, match=f'weights of {name} could not be downloaded'): create_unet(name)

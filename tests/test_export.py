@@ -1,0 +1,70 @@
+"""`colorizer export`: trained weights in, a model that colours without torch out."""
+import hashlib, json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+import onnx
+from torch import nn
+
+from colorizer.architecture import create_unet
+from colorizer.cli import main
+from colorizer.export import model_from_onnx
+from colorizer.inference import Colorizer
+from colorizer.photo import luma, open_photo, sample_photos, split, to_rgb_array
+from colorizer.training import save_weights
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    "A model that a training run could have saved: not grey, BatchNorm in its decoder"
+    torch.manual_seed(0)
+    model = create_unet('mobilenet_v2', pretrained=False)
+    nn.init.normal_(model.decoder.out.weight, std=.05)
+    with torch.no_grad():
+        for m in [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]: m.running_mean.uniform_(-.2, .2), m.running_var.uniform_(.5, 2.)
+    return save_weights(model, tmp_path_factory.mktemp('run')/'last.safetensors', {'seed': 7, 'photos': 'made up'}), model.eval()
+
+
+def test_weights_become_a_model_that_colours_the_same(weights, tmp_path, capsys):
+    path, model = weights
+    out = tmp_path/'mine.onnx'
+    assert main(['export', str(path), str(out)]) == 0
+    assert hashlib.sha256(out.read_bytes()).hexdigest() in capsys.readouterr().out
+    photo = open_photo(sample_photos()['coffee']).resize((150, 100))
+    y = luma(to_rgb_array(photo))
+    with torch.no_grad(): want = model.chroma(torch.from_numpy(np.ascontiguousarray(y[:96, :128]))[None, None])[0].permute(1, 2, 0).numpy()
+    colorizer = Colorizer(out)
+    (got,) = colorizer.session.run(['chroma'], {'luma': np.ascontiguousarray(y[None, None, :96, :128])})
+    assert want.std() > .001 and abs(got[0].transpose(1, 2, 0) - want).max() < .01*abs(want).max() + 1e-3
+    coloured = to_rgb_array(colorizer.colorize(photo))
+    assert coloured.shape == (100, 150, 3) and abs(split(coloured)[1]).max() > .002 and abs(luma(coloured) - y).max() < .01
+
+
+def test_facts_go_along_and_training_can_go_on(weights, tmp_path):
+    path, model = weights
+    out = tmp_path/'mine.onnx'
+    assert main(['export', str(path), str(out), '--float32']) == 0
+    facts = {p.key: p.value for p in onnx.load(out).metadata_props}
+    assert facts['colorizer.format'] == '1' and json.loads(facts['colorizer.facts']) == {'seed': 7, 'photos': 'made up'}
+    again, x = model_from_onnx(out), torch.rand(1, 1, 64, 64)
+    torch.testing.assert_close(again.chroma(x), model.chroma(x), atol=1e-4, rtol=1e-3)
+    again.train()(x).sum().backward()
+    assert all(p.grad is not None for p in again.parameters())
+
+
+@pytest.mark.parametrize('spoil', ['missing', 'truncated', 'foreign', 'swapped', 'no folder'])
+def test_what_cant_be_exported_gives_one_line_and_no_file(weights, spoil, tmp_path, capsys):
+    path, out = tmp_path/'w.safetensors', tmp_path/'mine.onnx'
+    if spoil == 'truncated': path.write_bytes(weights[0].read_bytes()[:-10])
+    if spoil == 'foreign':
+        from safetensors.torch import save_file
+        save_file({'x': torch.zeros(3)}, path)
+    if spoil == 'swapped': path, out = tmp_path/'in.onnx', tmp_path/'w.safetensors'
+    if spoil == 'no folder': path, out = weights[0], tmp_path/'nowhere'/'mine.onnx'
+    before = set(tmp_path.rglob('*'))
+    assert main(['export', str(path), str(out)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith('colorizer: ') and ('w.safetensors' in lines[0] or 'mine.onnx' in lines[0])
+    assert set(tmp_path.rglob('*')) == before

@@ -1,0 +1,30 @@
+"""The checkout itself: README and model card say what is so."""
+import hashlib, re, subprocess, sys
+from pathlib import Path
+
+from colorizer.inference import default_model
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_readme_is_made_from_the_index():
+    r = subprocess.run([sys.executable, ROOT/'tools/readme.py', '--check'], capture_output=True, text=True)
+    assert r.returncode == 0, r.stderr
+
+
+def test_links_of_the_readme_lead_somewhere():
+    links = re.findall(r'\]\((?!https?:|#)([^)]+)\)', (ROOT/'README.md').read_text(encoding='utf-8'))
+    assert len(links) > 10
+    assert [o for o in links if not (ROOT/o).exists()] == []
+
+
+def test_model_card_names_the_model_that_ships():
+    data = default_model().read_bytes()
+    card = default_model().with_name('README.md').read_text(encoding='utf-8')
+    assert hashlib.sha256(data).hexdigest() in card
+    assert len(data) <= 20*2**20
+
+
+def test_ci_runs_what_the_readme_says():
+    assert 'make test' in (ROOT/'README.md').read_text(encoding='utf-8')
+    assert 'make test' in (ROOT/'.ci/run').read_text(encoding='utf-8')
