@@ -99,7 +99,7 @@ def _load(net, state, what):
     missing = [k for k in own if k not in state and not k.endswith('num_batches_tracked')]
     wrong = [k for k in own if k in state and state[k].shape != own[k].shape]
     if missing or wrong:
-        raise UnetError(f"{what}: the weights don't fit, {len(missing)} tensors missing and {len(wrong)} of another shape, first {(missing+wrong)[0]}")
+        raise UnetError(f"the weights don't fit {what}: {len(missing)} tensors missing and {len(wrong)} of another shape, first {(missing+wrong)[0]}")
     net.load_state_dict({k: state[k].float() for k in own if k in state}, strict=False)
 
 # %% ../nbs/02_architecture.ipynb #7ca2dc42
@@ -221,6 +221,12 @@ def _pretrained(name, pretrained, weights):
         raise UnetError(f"the ImageNet weights of {name} could not be downloaded: give a local file as encoder weights, or go without pretraining") from e
 
 # %% ../nbs/02_architecture.ipynb #abe03694
+def _parts(name, state, n_out, norm, tf_padding):
+    "Encoder and decoder of the network `name`"
+    if name == 'resnet34': return _without_hooks(_dynamic_unet(state, n_out))
+    return MobileNetEncoder(state, tf_padding), NarrowDecoder(_mobilenet_channels, n_out, norm=norm)
+
+# %% ../nbs/02_architecture.ipynb #0a3a8ffd
 def create_unet(
     name:str='mobilenet_v2', # 'mobilenet_v2' (narrow decoder) or 'resnet34' (fastai's DynamicUnet, the article's)
     pretrained:bool=True, # ImageNet weights for the encoder: from `weights`, else downloaded by torchvision
@@ -233,11 +239,9 @@ def create_unet(
     if name not in ('mobilenet_v2','resnet34'): raise UnetError(f"unknown architecture {name!r}: use mobilenet_v2 or resnet34")
     if head not in ('chroma','rgb'): raise UnetError(f"unknown head {head!r}: use chroma or rgb")
     state,meta = _pretrained(name, pretrained, weights)
-    n_out = 2 if head == 'chroma' else 3
-    if name == 'mobilenet_v2':
-        if tf_padding is None: tf_padding = 'padding' in meta
-        encoder,decoder = MobileNetEncoder(state, tf_padding), NarrowDecoder(_mobilenet_channels, n_out, norm=norm)
-    else: encoder,decoder = _without_hooks(_dynamic_unet(state, n_out))
+    if tf_padding is None: tf_padding = name == 'mobilenet_v2' and 'padding' in meta
+    try: encoder,decoder = _parts(name, state, 2 if head == 'chroma' else 3, norm, tf_padding)
+    except UnetError as e: raise UnetError(f"{weights}: {e}") from e
     if head == 'chroma': _start_grey(decoder)
     return ColorUnet(encoder, decoder, head, dict(name=name, head=head, norm=norm, tf_padding=bool(tf_padding)))
 

@@ -21,10 +21,11 @@ from fastai.callback.schedule import lr_find # noqa: F401  (patches Learner)
 from fastai.callback.training import GradientClip
 from fastai.learner import Learner
 from fastai.torch_core import set_seed
+from matplotlib.ticker import MaxNLocator
 from safetensors.torch import save
 
 from .architecture import ColorUnet, UnetError, create_unet, read_weights, rgb_to_ycbcr, unet_splitter
-from .data import colour_dls, fetch_div2k, prepare, split_photos
+from .data import colour_dls, fetch_div2k, find_photos, prepare, split_photos
 from .loss import FeatureLoss, vgg_features
 from .photo import photo_grid, sample_photos
 
@@ -177,6 +178,7 @@ def plot_history(
         frozen = sum(h['frozen'] for h in history)
         if frozen: ax.axvspan(.5, frozen+.5, color='.9')
         ax.set(title=name, xlabel='epoch', xlim=(.5, max(epochs)+.5))
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 # %% ../nbs/04_training.ipynb #568fba49
 def _replace(path, write):
@@ -320,6 +322,8 @@ def run(
     for name in ('size','bs'):
         if getattr(args, name) < 1: raise ValueError(f'--{name} must be at least 1')
     if min(args.epochs, args.frozen_epochs) < 0 or args.epochs + args.frozen_epochs == 0: raise ValueError('nothing to do: --epochs and --frozen-epochs are both 0')
+    find_photos(*args.photos) # a wrong folder should not be found out after a download
+    set_seed(args.seed) # before the decoder's first weights are drawn
     loss = make_loss(args)
     model = load_weights(args.start) if args.start else create_unet(args.arch, weights=args.encoder_weights, head=args.head)
     photos = prepare(args.photos, args.cache or args.out/'cache', args.size)
