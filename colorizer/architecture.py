@@ -65,7 +65,8 @@ def _fold_batchnorm(net):
         if not isinstance(m, nn.Sequential): continue
         for i in range(len(m)-1):
             if isinstance(m[i], nn.Conv2d) and isinstance(m[i+1], nn.BatchNorm2d):
-                m[i], m[i+1] = fuse_conv_bn_eval(m[i].eval(), m[i+1].eval()), nn.Identity()
+                fused = fuse_conv_bn_eval(m[i].eval(), m[i+1].eval())
+                m[i], m[i+1] = fused.requires_grad_(), nn.Identity() # a bias that the convolution didn't have would come frozen
     return net
 
 # %% ../nbs/02_architecture.ipynb #171d71df
@@ -86,7 +87,7 @@ def read_weights(
     if not path.is_file(): raise UnetError(f"no weights file at {path}")
     try: state,meta = _read(path)
     except Exception as e:
-        why = 'it holds code or objects besides tensors, which are not loaded' if 'Weights only' in str(e) else 'it is damaged, or no weights file'
+        why = 'it holds code or objects besides tensors, which are not loaded' if 'allowed global' in str(e) else 'it is damaged, or no weights file'
         raise UnetError(f"{path} can't be read as weights: {why}") from e
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise UnetError(f"{path} holds something else than a table of names and tensors (a state dict)")

@@ -39,6 +39,8 @@ def _without_traces(proto):
 # %% ../nbs/11_export.ipynb #e8dc8d3f
 def _trace(model):
     "The ONNX graph of `model`, sizes left open"
+    for m in model.modules():
+        if getattr(m, 'inplace', False): m.inplace = False # tracing in-place operations takes three times as long, to the same graph
     n,h,w = (torch.export.Dim(d) for d in ('n','h','w'))
     example = torch.rand(2,1,64,96)
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)

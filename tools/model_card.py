@@ -1,0 +1,81 @@
+"""Write the model card: measure the shipped model on photos it has never seen, and set the figures into the text below.
+
+    python tools/model_card.py VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS      writes colorizer/models/README.md
+"""
+import argparse
+import hashlib
+import platform
+from math import prod
+from pathlib import Path
+
+import onnx
+import onnxruntime
+
+from colorizer.evaluation import constant_chroma, evaluate, mean_chroma, photos_in, report
+from colorizer.inference import Colorizer, default_model
+
+TEXT = """\
+<!-- Made by tools/model_card.py: the figures come from a run of the model whose SHA-256 stands below. -->
+# Model card: `default.onnx`
+
+A U-Net that guesses the colours of a grey photo: luma in, chroma out. MobileNetV2 encoder, narrow decoder with cross connections,
+{parameters:.1f} million parameters, {size:.1f} MB as 16-bit floats. Apache-2.0.
+
+| | |
+|---|---|
+| SHA-256 | `{sha}` |
+| input | `luma`, float32 [N,1,H,W] in 0..1, BT.601, H and W multiples of 32 |
+| output | `chroma`, float32 [N,2,H,W], (Cb, Cr) in -0.5..0.5 |
+| made for | old and new black-and-white photos, short side rendered at {render} px, the photo's own luma kept at full size |
+| not made for | anything where a wrong colour does harm: the colours are guesses, they are no evidence of what was there |
+
+## Figures
+
+On {n} photos that took no part in training, in choosing the model, or in choosing its settings:
+
+{table}
+
+```
+python tools/model_card.py VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS
+```
+
+gives this page again; `colorizer evaluate VALID_PHOTOS` the table alone, for any photos. Measured with ONNX Runtime {ort}, {machine}.
+[Evaluation](../../nbs/09_evaluation.ipynb) explains the measures and where each one fails.
+
+{training}
+## What it was trained on
+
+Photos from public research collections: 3,757 of 3,955 colour photos of short side 288 pixels and less (Berkeley segmentation BSDS300, Caltech-101, Flickr8k,
+ImageNet sample images, PACS, Oxford-IIIT Pets, Urban and Natural Scenes, VOC 2007), and in the 64-pixel stages also 17,397 photos of 64 × 64 pixels from
+Tiny ImageNet; photos without colour were left out. The other 198 were held out to watch the training and to choose among its results.
+Two of the Tiny ImageNet photos are small copies of photos that the table above is measured on. They were found with `python tools/overlap.py` and left out beforehand.
+None of the photos is part of this package. The encoder began as MobileNetV2 trained on ImageNet (Google, Apache-2.0).
+
+## What it can't do
+
+- It is muted: see its share of the real photos' colourfulness. Where several colours are likely (clothes, cars, walls, flowers) it stays near brown and grey.
+- Skies, skin, foliage and water are often right; interiors and animals are often a pale brown; red things are rarely red.
+- Large even areas can change colour half-way, a night sky for instance.
+- It has seen few landscapes, few old prints, and no drawings or documents.
+- It does not know the past: it has learned the colours of the photos above, not those of the time that an old print shows.
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photos", nargs="+", type=Path, help="colour photos that the model has never seen")
+    parser.add_argument("--mean-chroma-from", type=Path, required=True, help="other photos: their mean chroma is a baseline")
+    args = parser.parse_args()
+    here, model = default_model().parent, Colorizer()
+    photos = photos_in(args.photos)
+    tint = constant_chroma(mean_chroma(photos_in([args.mean_chroma_from])))
+    rows = evaluate(model.colorize, photos, others={"mean chroma": tint})
+    data = default_model().read_bytes()
+    text = TEXT.format(sha=hashlib.sha256(data).hexdigest(), size=len(data)/1e6, render=model.size, n=len(rows), table=report(rows, "this model"),
+                       ort=onnxruntime.__version__, machine=platform.machine(), training=(Path(__file__).parent/"model_training.md").read_text(encoding="utf-8"),
+                       parameters=sum(prod(t.dims) for t in onnx.load(default_model()).graph.initializer if t.data_type in (1, 10))/1e6)
+    (here/"README.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
