@@ -119,6 +119,7 @@ class MobileNetEncoder(nn.Module):
         self.features = _fold_batchnorm(features)
         _one_channel(self.features[0][0])
         if tf_padding: _same_padding(self.features)
+        self.mean,self.std = (.5, .5) if tf_padding else (.449, .226) # TensorFlow's weights want -1..1, torchvision's ImageNet's mean and deviation
 
 # %% ../nbs/02_architecture.ipynb #d30bf51a
 @patch
@@ -126,7 +127,7 @@ def forward(self:MobileNetEncoder,
     grey:torch.Tensor, # luma [N,1,H,W], 0..1
 )->list[torch.Tensor]: # feature maps [N,C,H/s,W/s] for s = 2, 4, 8, 16, 32
     "What the encoder sees at each of its five sizes"
-    x,maps = grey*2-1, []
+    x,maps = (grey-self.mean)/self.std, []
     for i,layer in enumerate(self.features):
         x = layer(x)
         if i in _mobilenet_cuts: maps.append(x)

@@ -34,8 +34,8 @@ def _within(kind, low, high):
 
 def _add_look(parser):
     "The options on how photos are coloured"
-    parser.add_argument('--size', type=_within(int, 32, 2048), default=256, metavar='N',
-        help='short side in pixels of what the network sees (default: 256). More shows it detail, less the whole scene')
+    parser.add_argument('--size', type=_within(int, 32, 2048), default=192, metavar='N',
+        help='short side in pixels of what the network sees (default: 192). More shows it detail, less the whole scene')
     parser.add_argument('--saturation', type=_within(float, 0, 10), default=1., metavar='X', help='strength of the colours (default: 1; 0 is grey)')
     parser.add_argument('--model', metavar='FILE', help='ONNX model to use instead of the one that comes with colorizer')
 

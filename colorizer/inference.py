@@ -58,7 +58,7 @@ class Colorizer:
     "Colours photos: the network sees a small copy, the photo keeps its own luma."
     def __init__(self,
         model=None,  # ONNX file; the one in the package if None
-        size=256,  # short side, in pixels, of what the network sees
+        size=192,  # short side, in pixels, of what the network sees
         saturation=1.0,  # chroma is multiplied by this; 0 gives grey
         providers=None,  # ONNX Runtime's execution providers; the CPU if None
         threads=None,  # all that this process may use if None

@@ -67,8 +67,8 @@ def main():
     parser.add_argument("--mean-chroma-from", type=Path, required=True, help="other photos: their mean chroma is a baseline")
     args = parser.parse_args()
     here, model = default_model().parent, Colorizer()
-    photos = photos_in(args.photos)
-    tint = constant_chroma(mean_chroma(photos_in([args.mean_chroma_from])))
+    photos = photos_in(*args.photos)
+    tint = constant_chroma(mean_chroma(photos_in(args.mean_chroma_from)))
     rows = evaluate(model.colorize, photos, others={"mean chroma": tint})
     data = default_model().read_bytes()
     text = TEXT.format(sha=hashlib.sha256(data).hexdigest(), size=len(data)/1e6, render=model.size, n=len(rows), table=report(rows, "this model"),
