@@ -28,8 +28,10 @@ class ForReaders(Preprocessor):
 def readme():
     "The text of README.md"
     nb = read(root/"nbs/index.ipynb", as_version=4)
+    nb.metadata["language_info"] = {"name": "python"}  # what the code fences are marked with
     body, _ = MarkdownExporter(preprocessors=[ForReaders]).from_notebook_node(nb)
     body = re.sub(r"\]\((?!https?:|#|\.\./)", "](nbs/", body).replace("](../", "](")  # links as seen from the root
+    body = re.sub(r"\n{3,}", "\n\n", body)
     note = "<!-- Made from nbs/index.ipynb by `make readme`: edit the notebook. -->\n"
     return note + "\n".join(o.rstrip() for o in body.strip().splitlines()) + "\n"
 
