@@ -36,7 +36,7 @@ def first_and_last(name, net, grey):
     "Feature maps of torchvision's `net` for three equal channels"
     mobile = name == 'mobilenet_v2'
     layers = net.features if mobile else nn.Sequential(*list(net.children())[:-2])
-    rgb = (grey*2-1 if mobile else (grey-.449)/.226).expand(-1, 3, -1, -1)
+    rgb = ((grey-.449)/.226).expand(-1, 3, -1, -1)  # torchvision's weights know ImageNet's mean and deviation
     return layers[:2 if mobile else 3](rgb), layers(rgb)
 
 
