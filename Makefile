@@ -23,12 +23,12 @@ $(BIN)/python:
 # The stamps record what is installed, so that a second run is quick and a changed requirement is noticed.
 $(VENV)/.demo: settings.ini setup.py pyproject.toml | $(BIN)/python
 	@echo "• installing what colouring needs: $$(sed -n '/^requirements/,/^$$/p' settings.ini | tail -n +2 | tr -s ' \n' ' ')"
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -q -e .
+	@$(BIN)/python -m pip install --disable-pip-version-check -e .
 	@touch $@
 
 $(VENV)/.dev: settings.ini setup.py pyproject.toml | $(BIN)/python
 	@echo "• installing everything for the course and the tests (torch is several GB; a few minutes)"
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -q -e '.[dev]'
+	@$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
