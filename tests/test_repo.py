@@ -1,5 +1,5 @@
 """The checkout itself: README and model card say what is so."""
-import hashlib, re, subprocess, sys
+import ast, hashlib, json, re, subprocess, sys
 from pathlib import Path
 
 from colorizer.inference import default_model
@@ -28,3 +28,14 @@ def test_model_card_names_the_model_that_ships():
 def test_ci_runs_what_the_readme_says():
     assert 'make test' in (ROOT/'README.md').read_text(encoding='utf-8')
     assert 'make test' in (ROOT/'.ci/run').read_text(encoding='utf-8')
+
+
+def test_import_cells_hold_imports_only():
+    "The docs are built by running import cells alone: code beside an import would run without what it needs"
+    mixed = []
+    for path in sorted((ROOT/'nbs').glob('*.ipynb')):
+        for cell in json.loads(path.read_text(encoding='utf-8'))['cells']:
+            if cell['cell_type'] != 'code': continue
+            kinds = {isinstance(o, (ast.Import, ast.ImportFrom)) for o in ast.parse(''.join(cell['source'])).body}
+            if len(kinds) > 1: mixed.append((path.name, ''.join(cell['source'])[:60]))
+    assert mixed == []
