@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 THREADS := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test course export readme outputs clean
+.PHONY: help demo test course export readme outputs
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile

@@ -45,10 +45,12 @@ gives this page again; `colorizer evaluate VALID_PHOTOS` the table alone, for an
 {training}
 ## What it was trained on
 
-Photos from public research collections: 3,757 of 3,955 colour photos of short side 288 pixels and less (Berkeley segmentation BSDS300, Caltech-101, Flickr8k,
-ImageNet sample images, PACS, Oxford-IIIT Pets, Urban and Natural Scenes, VOC 2007), and in the 64-pixel stages also 17,397 photos of 64 × 64 pixels from
-Tiny ImageNet; photos without colour were left out. The other 198 were held out to watch the training and to choose among its results.
-Two of the Tiny ImageNet photos are small copies of photos that the table above is measured on. They were found with `python tools/overlap.py` and left out beforehand.
+Photos from public research collections: 3,955 colour photos of short side 288 pixels and less (BSDS500, Caltech-101, Flickr8k, ImageNet sample images, the photos
+of PACS, a set of cats and dogs, Urban100, Sun-Hays80, VOC 2007), and in the 64-pixel stages also 17,397 photos of 64 × 64 pixels from Tiny ImageNet; photos without
+colour were left out. Of the 3,955, runs 2 to 5 held out the same 198 to watch the training; checkpoint and render size were chosen on them. Run 1, one epoch
+of the decoder, held out others, so that it has seen most of these 198: the choice leaned on photos not wholly unseen, the table above does not.
+Two of the Tiny ImageNet photos are small copies of photos that the table is measured on. They were found by comparing thumbnails, as `python tools/overlap.py`
+does, and left out beforehand.
 None of the photos is part of this package. The encoder began as MobileNetV2 trained on ImageNet (Google, Apache-2.0).
 
 ## What it can't do
@@ -56,7 +58,7 @@ None of the photos is part of this package. The encoder began as MobileNetV2 tra
 - It is muted: see its share of the real photos' colourfulness. Where several colours are likely (clothes, cars, walls, flowers) it stays near brown and grey.
 - Skies, skin, foliage and water are often right; interiors and animals are often a pale brown; red things are rarely red.
 - Large even areas can change colour half-way, a night sky for instance.
-- It has seen few landscapes, few old prints, and no drawings or documents.
+- It has seen few landscapes, and no collection of old prints, drawings or documents.
 - It does not know the past: it has learned the colours of the photos above, not those of the time that an old print shows.
 """
 
