@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PHOTO_SUFFIXES', 'MANIFEST', 'DIV2K_URL', 'DIV2K', 'to_grey', 'DataError', 'find_photos', 'load_photo', 'shrink',
            'has_colour', 'prepare', 'skipped', 'seed_of', 'fixed_draw', 'PhotoSet', 'flip_warp', 'FlipWarp',
-           'augmentations', 'TensorGrey', 'ToFloat', 'GreyInput', 'split_photos', 'EpochDL', 'colour_dls', 'Archive',
-           'download', 'extract', 'fetch_div2k']
+           'augmentations', 'TensorGrey', 'ToFloat', 'GreyInput', 'split_photos', 'SeedBatch', 'EpochDL', 'colour_dls',
+           'Archive', 'download', 'extract', 'fetch_div2k']
 
 # %% ../nbs/01_data.ipynb #9075e710
 import hashlib, json, os, random, shutil, stat, sys, time, warnings, zipfile, zlib
@@ -233,6 +233,7 @@ def fixed_draw(draw, *words):
 # %% ../nbs/01_data.ipynb #1e996c46
 class PhotoSet:
     "Photos as squares, uint8 `[size,size,3]`"
+    n_inp = 1 # of the batches, the first element is the input: fastai would find out with a batch of its own
     def __init__(self,
         photos, # Paths
         size:int, # Side of the squares, in pixels
@@ -322,16 +323,27 @@ def split_photos(
     return [o for o in photos if ranks[o]>last], [o for o in photos if ranks[o]<=last]
 
 # %% ../nbs/01_data.ipynb #cf2cef50
+class SeedBatch(Transform):
+    "Seeds what the transforms after it draw for a batch by the epoch, the number of the batch and the process; without an epoch it does nothing"
+    epoch,batch,rank = None,0,0
+    def encodes(self, x:torch.Tensor):
+        if self.epoch is None: return x
+        torch.manual_seed(seed_of(self.epoch, self.batch, self.rank))
+        self.batch += 1
+        return x
+
 class EpochDL(TfmdDL):
     "A loader whose order and crops follow from `epoch`, if that is set"
-    epoch,skip,share = None,0,(0,1) # what the epoch is called, batches to leave out, (which, of how many processes)
+    epoch,skip,share,limit = None,0,(0,1),0 # what the epoch is called, batches to leave out, (which, of how many processes), photos an epoch (0: all)
 
-    def __len__(self): return self.n//(self.bs*self.share[1])
+    def __len__(self): return min(self.n, self.limit or self.n)//(self.bs*self.share[1])
 
     def get_idxs(self):
-        self.dataset.draw = self.epoch
-        if self.epoch is None: return super().get_idxs()
         idxs,(rank,n) = list(range(self.n)), self.share
+        self.dataset.draw = self.epoch
+        for o in self.after_batch.fs:
+            if isinstance(o, SeedBatch): o.epoch,o.batch,o.rank = self.epoch,self.skip,rank
+        if self.epoch is None: return super().get_idxs()
         random.Random(seed_of(self.epoch)).shuffle(idxs)
         return [o for i in range(self.skip, len(self)) for o in idxs[(i*n+rank)*self.bs:(i*n+rank+1)*self.bs]]
 
@@ -366,7 +378,7 @@ def colour_dls(
     if not valid: raise DataError('no photos to validate on: give some or leave `valid` out')
     device = torch.device(device or default_device())
     kw = dict(num_workers=num_workers, pin_memory=device.type=='cuda', device=device)
-    tfms,aug = [ToFloat(), GreyInput()], augmentations(max_lighting, max_warp) if augment else []
+    tfms,aug = [ToFloat(), GreyInput()], [SeedBatch(), *augmentations(max_lighting, max_warp)] if augment else []
     dls = DataLoaders(
         EpochDL(PhotoSet(train, size, min_scale if augment else None, 0), bs=bs, shuffle=True, drop_last=True, after_batch=tfms+aug, **kw),
         TfmdDL(PhotoSet(valid, size), bs=valid_bs or bs, after_batch=tfms, **kw), device=device)

@@ -9,7 +9,7 @@ __all__ = ['batch_psnr', 'colour_share', 'TrainingError', 'LossParts', 'total_ov
            'colour_learner', 'fit_stage', 'plot_history', 'replace_file', 'save_weights', 'load_weights',
            'save_history', 'read_history', 'Course', 'course', 'course_model', 'course_loss']
 
-# %% ../nbs/04_training.ipynb #fa9b246a
+# %% ../nbs/04_training.ipynb #f442c559
 import csv, json, os, sys, time
 from dataclasses import dataclass
 from math import sqrt
@@ -29,11 +29,11 @@ from safetensors.torch import save
 from tqdm import tqdm
 
 from .architecture import ColorUnet, UnetError, create_unet, read_weights, rgb_to_ycbcr, unet_splitter
-from .data import colour_dls, fetch_div2k, prepare, seed_of, split_photos
+from .data import colour_dls, fetch_div2k, prepare, split_photos
 from .loss import FeatureLoss, vgg_features
 from .photo import photo_grid, sample_photos
 
-# %% ../nbs/04_training.ipynb #a6115cc2
+# %% ../nbs/04_training.ipynb #4fd950a3
 def batch_psnr(
     pred:torch.Tensor, # RGB [N,3,H,W]
     target:torch.Tensor, # RGB [N,3,H,W], 0..1
@@ -42,7 +42,7 @@ def batch_psnr(
     mse = (pred.clamp(0,1) - target).pow(2).flatten(1).mean(1).clamp_min(1e-10)
     return (-10*mse.log10()).mean()
 
-# %% ../nbs/04_training.ipynb #3db43c2c
+# %% ../nbs/04_training.ipynb #bf870ade
 def colour_share(
     pred:torch.Tensor, # RGB [N,3,H,W]
     target:torch.Tensor, # RGB [N,3,H,W], 0..1
@@ -51,7 +51,7 @@ def colour_share(
     def length(rgb): return rgb_to_ycbcr(rgb)[1].norm(dim=1).mean()
     return length(pred.clamp(0,1)) / length(target).clamp_min(1e-6)
 
-# %% ../nbs/04_training.ipynb #905b759d
+# %% ../nbs/04_training.ipynb #f046e7b3
 class TrainingError(ValueError):
     "Training can't go on; the message is one line for the user"
 
@@ -74,7 +74,7 @@ class LossParts(Callback):
         which = 'train' if self.training else 'valid'
         self.sums[which] = self.sums.get(which, 0.) + torch.as_tensor(self.pending).detach().as_subclass(torch.Tensor)
 
-# %% ../nbs/04_training.ipynb #7b6dab4b
+# %% ../nbs/04_training.ipynb #805577c4
 def total_over_processes(
     x:torch.Tensor,
 )->torch.Tensor: # their sum over all processes that train together
@@ -93,7 +93,7 @@ def after_epoch(self:LossParts):
         row |= {f'{which}_loss': sum(mean[k] for k in names)} | {f'{which}_{k}': mean[k] for k in names}
     self.history.append(row | {k: mean[k] for k in ('batch_psnr','colour_share')})
 
-# %% ../nbs/04_training.ipynb #04c91af8
+# %% ../nbs/04_training.ipynb #ae059906
 @torch.no_grad()
 def colour(
     model:ColorUnet, # left in the mode it was in
@@ -110,7 +110,7 @@ def to_arrays(
     "A batch as pictures"
     return list((rgb.detach().float().clamp(0,1)*255).round().byte().permute(0,2,3,1).cpu().numpy())
 
-# %% ../nbs/04_training.ipynb #0f11a340
+# %% ../nbs/04_training.ipynb #80bd6874
 class BeforeAfter(Callback):
     "Every few epochs, colours the same validation photos, so that progress can be seen"
     order = 60
@@ -130,7 +130,7 @@ class BeforeAfter(Callback):
         cols = [('grey', self.grey.expand_as(self.truth))] + [(f'epoch {e}', p) for e,p in self.looks] + [('photo', self.truth)]
         return photo_grid([list(r) for r in zip(*(to_arrays(c) for _,c in cols))], titles=[t for t,_ in cols], **kw)
 
-# %% ../nbs/04_training.ipynb #8e9a4e9f
+# %% ../nbs/04_training.ipynb #9d972f35
 class EpochLine(Callback):
     "Prints one line an epoch; on a terminal also how far the epoch is"
     order = 70
@@ -147,7 +147,7 @@ class EpochLine(Callback):
     def after_epoch(self):
         if rank_distrib() == 0 and self.learn.loss_parts.history: print(epoch_line(self.learn.loss_parts.history[-1]), flush=True)
 
-# %% ../nbs/04_training.ipynb #43d0c13a
+# %% ../nbs/04_training.ipynb #3393a89b
 def epoch_line(
     row:dict, # of the history
 )->str:
@@ -158,7 +158,7 @@ def epoch_line(
             f"  PSNR {row['batch_psnr']:.2f} dB  colour {row['colour_share']:.0%}")
     return line + (f"\n     {row['note']}" if row.get('note') else '')
 
-# %% ../nbs/04_training.ipynb #28deacba
+# %% ../nbs/04_training.ipynb #f551c1ea
 def smooth(
     values, # one per epoch
     beta:float=.5, # weight of the past; 0: no smoothing
@@ -183,7 +183,7 @@ def levelled_off(
     gain = 1 - now/before
     return '' if gain >= min_gain else f'levelled off: smoothed validation loss {before:.4f} → {now:.4f} in {patience} epochs, a gain of {gain:.2%} (less than {min_gain:.2%})'
 
-# %% ../nbs/04_training.ipynb #4bed5d3f
+# %% ../nbs/04_training.ipynb #37ae9320
 @dataclass
 class Stage:
     "One size of the recipe: the decoder with the encoder frozen, then all of it until the losses have levelled off"
@@ -199,8 +199,9 @@ class Stage:
     patience:int=3 # see `levelled_off`
     min_gain:float=.005 # see `levelled_off`
     smoothing:float=.5 # see `levelled_off`
+    photos:int=0 # photos an epoch; 0: all of them
 
-# %% ../nbs/04_training.ipynb #d7a62985
+# %% ../nbs/04_training.ipynb #48c69d55
 @dataclass
 class Turn:
     "One epoch of a stage"
@@ -224,7 +225,7 @@ def cooldown_after(
         if why or n + _cooling_epochs(stage, n) >= stage.epochs: return n, why or f'cap: no more than {stage.epochs} epochs'
     return None,''
 
-# %% ../nbs/04_training.ipynb #1773c8a5
+# %% ../nbs/04_training.ipynb #a2d354ea
 def next_turn(
     stage:Stage,
     history:list[dict], # the stage's epochs so far
@@ -238,7 +239,7 @@ def next_turn(
     done,k = len(losses)-n, _cooling_epochs(stage, n)
     return Turn(False, len(losses), (done,k)) if done < k else None
 
-# %% ../nbs/04_training.ipynb #6b055425
+# %% ../nbs/04_training.ipynb #f201c2b3
 def rate_at(
     stage:Stage,
     turn:Turn,
@@ -258,7 +259,7 @@ class Rates(Callback):
         if turn.frozen: self.opt.set_hyper('lr', stage.frozen_lr*rate)
         else: self.opt.set_hyper('lr', slice(stage.lr*stage.encoder_factor*rate, stage.lr*rate))
 
-# %% ../nbs/04_training.ipynb #218e578e
+# %% ../nbs/04_training.ipynb #c6408927
 def has_bf16(
     device, # torch.device
 )->bool:
@@ -287,7 +288,7 @@ class ColourLearner(Learner):
             if not torch.isfinite(self.loss): raise TrainingError(f'the loss is {float(self.loss)} at batch {self.iter+1}: train with a lower learning rate')
             (self.loss_grad*(len(xs)/len(x))).backward()
 
-# %% ../nbs/04_training.ipynb #9b244beb
+# %% ../nbs/04_training.ipynb #7830f27a
 @patch
 def _do_one_batch(self:ColourLearner):
     x,y = self.xb[0],self.yb[0]
@@ -306,24 +307,19 @@ def num_processes()->int:
     "How many processes train together"
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
-# %% ../nbs/04_training.ipynb #034ba222
+# %% ../nbs/04_training.ipynb #b5428878
 class Repeatable(Callback):
     "Order, crops and augmentation of every epoch follow from the seed, the stage and the epoch, whatever happened before"
     def __init__(self, seed=42): self.seed = seed
 
     def before_train(self):
         if not hasattr(self.learn, 'turn'): return
-        dl,parts = self.dls.train,self.learn.loss_parts
-        dl.epoch = f'{self.seed} stage {parts.stage} epoch {len(parts.history)+1}'
-        self._draw(dl.skip)
-
-    def after_batch(self):
-        if self.training and self.dls.train.epoch: self._draw(self.dls.train.skip + self.iter + 1)
+        parts = self.learn.loss_parts
+        self.dls.train.epoch = f'{self.seed} stage {parts.stage} epoch {len(parts.history)+1}'
 
     def after_train(self): self.dls.train.skip = 0
-    def _draw(self, batch): torch.manual_seed(seed_of(self.dls.train.epoch, batch, rank_distrib()))
 
-# %% ../nbs/04_training.ipynb #232d18f8
+# %% ../nbs/04_training.ipynb #96d9f7e8
 def colour_learner(
     dls, # from `colour_dls`
     model:ColorUnet, # from `create_unet` or `load_weights`
@@ -343,7 +339,7 @@ def colour_learner(
     learn.half = has_bf16(dls.device) if half is None else half
     return learn
 
-# %% ../nbs/04_training.ipynb #721387e9
+# %% ../nbs/04_training.ipynb #39bec86d
 @patch
 def after_epoch(self:Rates):
     "Note in the history what the levelling-off rule sees, and what it decides"
@@ -367,11 +363,12 @@ def fit_stage(
     with learn.no_bar(), learn.no_logging():
         while turn := next_turn(stage, learn.stage_rows()):
             learn.turn = turn
-            learn.freeze() if turn.frozen else learn.unfreeze()
+            if not learn.opt: learn.create_opt()
+            learn.opt.freeze_to(-1 if turn.frozen else 0) # not `learn.freeze`: that forgets the optimiser's running means
             learn.fit(1)
     return learn.loss_parts.history
 
-# %% ../nbs/04_training.ipynb #c5172280
+# %% ../nbs/04_training.ipynb #a58a2190
 _titles = {'batch_psnr':'PSNR, dB', 'colour_share':'share of colour'}
 
 def plot_history(
@@ -396,7 +393,7 @@ def _plot_stage(ax, rows, name, label):
         if h.get('note'): ax.axvline(h['epoch'], color='k', ls=':', lw=1)
     if label: ax.text(epochs[0], 1, f"{rows[0]['size']:.0f}", transform=ax.get_xaxis_transform(), va='top', fontsize=7)
 
-# %% ../nbs/04_training.ipynb #8bada806
+# %% ../nbs/04_training.ipynb #4cd0a3d7
 def replace_file(
     path:str|Path, # the file to make
     write, # is given another path and writes a file there
@@ -420,7 +417,7 @@ def save_weights(
     meta = {'config': json.dumps(model.config), 'facts': json.dumps(facts or {})}
     return replace_file(path, lambda tmp: tmp.write_bytes(save(state, metadata=meta)))
 
-# %% ../nbs/04_training.ipynb #d315deab
+# %% ../nbs/04_training.ipynb #365eecdc
 def load_weights(
     path:str|Path, # written by `save_weights`
 )->ColorUnet: # in eval mode
@@ -431,7 +428,7 @@ def load_weights(
     model.load_state_dict(state)
     return model.eval()
 
-# %% ../nbs/04_training.ipynb #27273055
+# %% ../nbs/04_training.ipynb #93bacd05
 def save_history(history:list[dict], path:str|Path)->Path:
     "Write the history as CSV"
     def write(tmp):
@@ -450,7 +447,7 @@ def read_history(path:str|Path)->list[dict]:
     "Read what `save_history` wrote"
     with open(path, newline='', encoding='utf-8') as f: return [{k: _value(v) for k,v in row.items() if v} for row in csv.DictReader(f)]
 
-# %% ../nbs/04_training.ipynb #995719b5
+# %% ../nbs/04_training.ipynb #839c0cea
 _full_epochs = {64:50, 128:25, 256:10, 512:10} # the article's
 
 @dataclass
@@ -475,7 +472,7 @@ def course(
     train,valid = split_photos(prepare(source, Path(root)/'cache', size))
     return Course(train, valid, Stage(size, max(1, 2048//size), 2, _full_epochs[size]), True)
 
-# %% ../nbs/04_training.ipynb #fb3e4c10
+# %% ../nbs/04_training.ipynb #f506de3e
 def course_model(
     run:Course,
 )->ColorUnet: # a decoder that knows nothing on an encoder that does
