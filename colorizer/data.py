@@ -169,7 +169,7 @@ def _build(todo, folder, made, workers, progress):
     "Cache the photos in `todo`; returns their entries by source"
     res,jobs = {}, [(o, str(folder), made) for o in todo]
     with open(folder/MANIFEST, 'a', encoding='utf-8') as f:
-        for o in tqdm(_run(jobs, workers), total=len(jobs), desc=folder.name, unit=' photos', disable=not (progress and jobs)):
+        for o in tqdm(_run(jobs, workers), total=len(jobs), desc=folder.name, unit=' photos', disable=None if progress and jobs else True):
             f.write(json.dumps(o)+'\n'); f.flush()
             res[o['source']] = o
     return res

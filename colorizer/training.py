@@ -140,7 +140,7 @@ class EpochLine(Callback):
                         disable=rank_distrib() > 0 or not sys.stderr.isatty())
     def after_batch(self):
         if not self.training: return
-        if self.iter%10 == 9: self.bar.set_postfix_str(f'loss {float(self.loss):.3f}', refresh=False)
+        if self.iter%10 == 9: self.bar.set_postfix_str(f'loss {self.loss.item():.3f}', refresh=False)
         self.bar.update()
 
     def after_train(self): self.bar.close()
@@ -285,7 +285,7 @@ class ColourLearner(Learner):
             self.xb,self.yb = (xs,),(ys,)
             self._forward(xs, ys)
             if not self.training: continue
-            if not torch.isfinite(self.loss): raise TrainingError(f'the loss is {float(self.loss)} at batch {self.iter+1}: train with a lower learning rate')
+            if not torch.isfinite(self.loss): raise TrainingError(f'the loss is {self.loss.item()} at batch {self.iter+1}: train with a lower learning rate')
             (self.loss_grad*(len(xs)/len(x))).backward()
 
 # %% ../nbs/04_training.ipynb #7830f27a
