@@ -470,6 +470,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'colorizer.training.colour_share': ('training.html#colour_share', 'colorizer/training.py'),
                                     'colorizer.training.cooldown_after': ('training.html#cooldown_after', 'colorizer/training.py'),
                                     'colorizer.training.course': ('training.html#course', 'colorizer/training.py'),
+                                    'colorizer.training.course_before': ('training.html#course_before', 'colorizer/training.py'),
                                     'colorizer.training.course_loss': ('training.html#course_loss', 'colorizer/training.py'),
                                     'colorizer.training.course_model': ('training.html#course_model', 'colorizer/training.py'),
                                     'colorizer.training.epoch_line': ('training.html#epoch_line', 'colorizer/training.py'),

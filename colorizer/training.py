@@ -154,7 +154,7 @@ def epoch_line(
     "An epoch in one line, and a second one where it was decided to end the stage"
     parts = ', '.join(f"{k.removeprefix('valid_')} {v:.3f}" for k,v in row.items() if k.startswith('valid_') and k != 'valid_loss')
     layers = 'frozen ' if row.get('frozen') else 'cooling' if row.get('cooling') else 'all    '
-    line = (f"{row['epoch']:4} {layers}  train {row['train_loss']:.3f}  valid {row['valid_loss']:.3f} ({parts})"
+    line = (f"{row['epoch']:4.0f} {layers}  train {row['train_loss']:.3f}  valid {row['valid_loss']:.3f} ({parts})"
             f"  PSNR {row['batch_psnr']:.2f} dB  colour {row['colour_share']:.0%}")
     return line + (f"\n     {row['note']}" if row.get('note') else '')
 
@@ -449,7 +449,7 @@ def read_history(path:str|Path)->list[dict]:
 
 # %% ../nbs/04_training.ipynb #839c0cea
 _short = {64: Stage(64, 16, 1, 7, photos=112, patience=2), 128: Stage(128, 8, 1, 5, photos=48, patience=2),
-          256: Stage(256, 4, 0, 5, lr=3e-4, photos=16, patience=2), 512: Stage(512, 2, 0, 3, lr=2e-4, photos=6, patience=1)}
+          256: Stage(256, 4, 0, 4, lr=1e-4, photos=16, patience=2), 512: Stage(512, 2, 0, 3, lr=5e-5, photos=6, patience=1)}
 
 @dataclass
 class Course:
