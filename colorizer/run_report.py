@@ -6,7 +6,7 @@
 __all__ = ['Run', 'read_run', 'state_of', 'time_at_work', 'key_figures', 'stage_table', 'Axis', 'ticks', 'curve', 'charts',
            'picture', 'final_test', 'commands', 'appendix', 'page', 'write_report']
 
-# %% ../nbs/04c_run_report.ipynb #3f109f81
+# %% ../nbs/04c_run_report.ipynb #f271d0f8
 import base64, csv, json, os, re, shlex
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ from PIL import Image
 
 from .photo import PhotoError, open_photo
 
-# %% ../nbs/04c_run_report.ipynb #1e1d7c62
+# %% ../nbs/04c_run_report.ipynb #bcab17a7
 def _is_number(v): return isinstance(v, (int, float)) and not isinstance(v, bool) and isfinite(v)
 
 def _read_config(path):
@@ -34,7 +34,7 @@ def _read_config(path):
         raise ValueError(f'{path}: damaged, it names no stages with their sizes')
     return config
 
-# %% ../nbs/04c_run_report.ipynb #7b8890c2
+# %% ../nbs/04c_run_report.ipynb #f56f4332
 def _value(text):
     if text in ('True','False'): return text == 'True'
     try: return float(text)
@@ -54,7 +54,7 @@ def _read_history(path, n_stages):
         if row.setdefault('stage', 1.) not in range(1, n_stages+1): raise ValueError(f'{path}: row {i} is of a stage that config.json does not name')
     return rows
 
-# %% ../nbs/04c_run_report.ipynb #d396fe88
+# %% ../nbs/04c_run_report.ipynb #8af313b9
 def _read_log(path):
     "(time or None, text) of every line"
     try: lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
@@ -65,7 +65,7 @@ def _log_line(line):
     try: return datetime.strptime(line[:19], '%Y-%m-%d %H:%M:%S'),line[20:]
     except ValueError: return None,line
 
-# %% ../nbs/04c_run_report.ipynb #c896107c
+# %% ../nbs/04c_run_report.ipynb #38e967e9
 @dataclass
 class Run:
     "A run, as its folder tells it"
@@ -81,7 +81,7 @@ class Run:
     @property
     def sizes(self): return ' → '.join(_num(s['size']) for s in self.stages) + ' px'
 
-# %% ../nbs/04c_run_report.ipynb #6931e0d1
+# %% ../nbs/04c_run_report.ipynb #1d87620b
 def _num(v, form='g'):
     "A number as text; a dash where there is none"
     return format(v, form) if _is_number(v) else '–'
@@ -94,7 +94,7 @@ def read_run(
     config = _read_config(path/'config.json')
     return Run(path, config, _read_history(path/'history.csv', len(config['stages'])), _read_log(path/'log.txt'))
 
-# %% ../nbs/04c_run_report.ipynb #b17f6451
+# %% ../nbs/04c_run_report.ipynb #2ea27c9f
 _STATES = (('finished', r'(run |training )?(done|finished)\b'), ('interrupted', r'(run |training )?(interrupted|stopped|failed)\b'),
            ('running', r'[^:]*\b(begins?|begun|resumed)\b'))
 
@@ -108,7 +108,7 @@ def state_of(
         if state: return ('interrupted' if state == 'finished' and missing else state), text
     return 'unknown',''
 
-# %% ../nbs/04c_run_report.ipynb #5589c429
+# %% ../nbs/04c_run_report.ipynb #78626d93
 def time_at_work(
     log, # of a `Run`
 )->float: # hours
@@ -119,15 +119,16 @@ def time_at_work(
 
 def _hours(h): return f'{int(h)} h {int(h*60)%60} min'
 
-# %% ../nbs/04c_run_report.ipynb #1407221b
+# %% ../nbs/04c_run_report.ipynb #737e4f08
 def _table(head, rows, caption, cls='stack'):
     "A table whose first column names its rows"
     def cell(h, c): return Td(c, data_label=h, role='cell', cls='none' if c == '–' else None)
     def line(cells): return Tr(Th(cells[0], scope='row', role='rowheader'), *map(cell, head[1:], cells[1:]), role='row')
     top = Thead(Tr(*(Th(h, scope='col', role='columnheader') for h in head), role='row'), role='rowgroup')
-    return Table(Caption(caption), top, Tbody(*map(line, rows), role='rowgroup'), role='table', cls=cls)
+    table = Table(Caption(caption), top, Tbody(*map(line, rows), role='rowgroup'), role='table', cls=cls)
+    return Div(table, cls='pan', tabindex='0', role='group', aria_label=caption) # what is still too wide moves in there, not the page
 
-# %% ../nbs/04c_run_report.ipynb #0d206efc
+# %% ../nbs/04c_run_report.ipynb #f42d4cb4
 def _get(config, *names):
     "What lies at the end of `names`; None if nothing does"
     for name in names: config = config.get(name) if isinstance(config, dict) else None
@@ -142,7 +143,7 @@ def _text(v):
     if isinstance(v, dict): return ', '.join(f'{k}: {_text(o)}' for k,o in v.items()) or '–'
     return '–' if v is None else str(v)
 
-# %% ../nbs/04c_run_report.ipynb #d037835a
+# %% ../nbs/04c_run_report.ipynb #92255de5
 def key_figures(run:Run):
     "How far it got, how good the colours are, what it took; as a definition list"
     now = int(run.history[-1]['stage'])
@@ -160,7 +161,7 @@ def key_figures(run:Run):
 
 def _whole(v): return int(v) if _is_number(v) else 0
 
-# %% ../nbs/04c_run_report.ipynb #de5e0e3f
+# %% ../nbs/04c_run_report.ipynb #57d1ba4e
 def _why(run, k):
     "Why a stage ended, or that it hasn't"
     notes = [str(h['note']) for h in run.rows(k) if h.get('note')]
@@ -180,7 +181,7 @@ def _rates(stage):
     if _is_number(lr) and _is_number(factor): rates.append((lr*factor, 'first layers'))
     return ', '.join(f"{format(Decimal(f'{v:.2g}'), 'f')} {what}" for v,what in rates if _is_number(v)) or '–'
 
-# %% ../nbs/04c_run_report.ipynb #857b3013
+# %% ../nbs/04c_run_report.ipynb #2ef0a547
 def stage_table(run:Run):
     "A row a stage: what it did, why it ended, and its best epoch"
     def row(k, s):
@@ -192,7 +193,7 @@ def stage_table(run:Run):
     note = 'PSNR and share of colour are those of the epoch with the best validation loss.'
     return _table(head, [row(k, s) for k,s in enumerate(run.stages, 1)], note)
 
-# %% ../nbs/04c_run_report.ipynb #2bc1c178
+# %% ../nbs/04c_run_report.ipynb #1f2f5531
 class Axis:
     "From numbers to pixels"
     def __init__(self,
@@ -209,7 +210,7 @@ class Axis:
         lo,hi,v = map(log10, (self.lo, self.hi, v)) if self.log else (self.lo, self.hi, v)
         return round(self.start + (self.end-self.start)*(v-lo)/(hi-lo), 1)
 
-# %% ../nbs/04c_run_report.ipynb #a6009cb6
+# %% ../nbs/04c_run_report.ipynb #9968650c
 def ticks(
     axis:Axis,
     n:int=4, # at most so many, unless logarithmic
@@ -222,7 +223,7 @@ def ticks(
     step = max(least, next(m*power for m in (1,2,5,10) if m*power*n >= hi-lo))
     return [float(f'{i*step:.6g}') for i in range(ceil(lo/step-1e-9), floor(hi/step+1e-9)+1)]
 
-# %% ../nbs/04c_run_report.ipynb #c7c71384
+# %% ../nbs/04c_run_report.ipynb #2de37d3f
 def _strip(history, x, top=164, height=8):
     "What the learning rate did, epoch by epoch"
     for (_,phase),rows in groupby(history, key=lambda h: (h['stage'], _phase(h))):
@@ -232,7 +233,7 @@ def _strip(history, x, top=164, height=8):
         elif phase == 'frozen': yield ft('rect', x=a, y=top+.5, width=f'{b-a:.1f}', height=height-1, fill='none', stroke='currentColor', stroke_opacity='.45')
         else: yield ft('rect', x=a, y=top, width=f'{b-a:.1f}', height=height, fill='currentColor', fill_opacity='.45')
 
-# %% ../nbs/04c_run_report.ipynb #cf245ed1
+# %% ../nbs/04c_run_report.ipynb #a324dc98
 def _label(text, x, y, anchor='middle'): return ft('text', text, x=x, y=y, text_anchor=anchor, font_size=11, fill='currentColor', fill_opacity='.8')
 def _rule(x1, y1, x2, y2, **kw): return ft('line', x1=x1, y1=y1, x2=x2, y2=y2, **{'stroke': 'currentColor', 'stroke_opacity': '.15'} | kw)
 
@@ -248,7 +249,7 @@ def _frame(history, x, y, form):
         if b-a > 50: size += ' px'
         if b-a > 7*len(size): yield _label(size, a+3, 17, 'start')
 
-# %% ../nbs/04c_run_report.ipynb #541eb83b
+# %% ../nbs/04c_run_report.ipynb #f842dea3
 _LOOKS = {'train': dict(stroke='var(--train,#0b7285)', stroke_dasharray='5 3'), 'valid': dict(stroke='var(--valid,#c2410c)')}
 
 def _line(points, kind):
@@ -264,7 +265,7 @@ def _lines(history, name, x, y):
             points = [(x(h['epoch']), y(h[key])) for h in rows if _is_number(h.get(key))]
             if points: yield _line(points, kind)
 
-# %% ../nbs/04c_run_report.ipynb #308b85a0
+# %% ../nbs/04c_run_report.ipynb #6ee2d932
 def _hints(history, name, x, form):
     "An invisible bar an epoch, with its figures, then a flag for each decision"
     for h in history:
@@ -279,7 +280,7 @@ def _hints(history, name, x, form):
         flag = ft('polygon', points=f'{a},24 {a+8},28 {a},32', fill='currentColor')
         yield ft('g', ft('title', f"epoch {h['epoch']:g}: {h['note']}"), _rule(a, 24, a, 160, stroke_opacity='.7', stroke_dasharray='2 3'), flag)
 
-# %% ../nbs/04c_run_report.ipynb #c15c4181
+# %% ../nbs/04c_run_report.ipynb #987116f4
 _NAMES = {'loss':'Total loss', 'batch_psnr':'PSNR, dB', 'colour_share':'Share of colour'}
 
 def _name(key):
@@ -296,7 +297,7 @@ def _in_words(history, name):
     notes = [f"epoch {h['epoch']:g}: {h['note']}" for h in history if h.get('note')]
     return '. '.join([f'{_name(name)} of the held-out photos, from {first} to {last} in {len(history)} epochs', *notes])
 
-# %% ../nbs/04c_run_report.ipynb #10d3081e
+# %% ../nbs/04c_run_report.ipynb #73395d1a
 def curve(
     history:list[dict], # of a `Run`
     name:str, # `loss`, one of its parts, `batch_psnr` or `colour_share`
@@ -309,7 +310,7 @@ def curve(
     shapes = _frame(history, x, y, '.0%' if name == 'colour_share' else 'g'),_strip(history, x),_lines(history, name, x, y),_hints(history, name, x, _form(name))
     return ft('svg', *chain(*shapes), viewBox='0 0 360 196', role='img', aria_label=_in_words(history, name), font_family='system-ui,sans-serif')
 
-# %% ../nbs/04c_run_report.ipynb #53947a58
+# %% ../nbs/04c_run_report.ipynb #a8a4efbc
 def _chart(history, name):
     return Figure(Figcaption(Strong(_name(name)), Span('last ' + format(_held_out(history, name)[-1], _form(name)))), curve(history, name))
 
@@ -329,7 +330,7 @@ def charts(run:Run):
     names = [o for o in ('loss','batch_psnr','colour_share',*parts) if _held_out(run.history, o)]
     return Div(*(_chart(run.history, o) for o in names), cls='charts')
 
-# %% ../nbs/04c_run_report.ipynb #039a12c7
+# %% ../nbs/04c_run_report.ipynb #479d12da
 def _called(stem):
     "What a picture shows, by its name"
     m = re.fullmatch(r'stage(\d+)_(\d+)px', stem)
@@ -346,7 +347,7 @@ def picture(path:Path):
 
 def _order(path): return path.stem != 'sizes',[int(o) for o in re.findall(r'\d+', path.stem)],path.stem
 
-# %% ../nbs/04c_run_report.ipynb #e150f743
+# %% ../nbs/04c_run_report.ipynb #ef3e95bb
 _MEASURES = {'psnr':('PSNR ↑ (dB)','.2f'), 'ssim':('SSIM ↑','.3f'), 'ciede2000':('CIEDE2000 ↓','.2f'), 'colourfulness':('Colourfulness','.1f')}
 
 def final_test(run:Run):
@@ -362,7 +363,7 @@ def final_test(run:Run):
              'colourfulness should be near that of the real photos.')
     return _table(('', *(_MEASURES[k][0] for k in keys)), cells, about) if keys else P('Left out: test.json holds no figures.')
 
-# %% ../nbs/04c_run_report.ipynb #c26f7fac
+# %% ../nbs/04c_run_report.ipynb #463f1b8d
 def commands(
     run:Run,
 )->list[tuple]: # (what it does, the command)
@@ -374,7 +375,7 @@ def commands(
     if not (run.path/'model.onnx').exists(): steps.append(('Make a model of the best weights so far', f'colorizer export {best} {model}'))
     return steps + [('Colour a photo with it', f'colorizer photo.jpg --model {model}')]
 
-# %% ../nbs/04c_run_report.ipynb #33e45ced
+# %% ../nbs/04c_run_report.ipynb #eb9a6f07
 def _flat(config, before=''):
     "Names and values of nested dicts; the stages have a table of their own"
     for k,v in config.items():
@@ -390,10 +391,10 @@ def appendix(run:Run):
     tables = (_table(('Setting','Value'), list(_flat(run.config)), 'What was asked for, and with what', 'pairs'),
               _table(('Stage', *(str(k) for k,_ in enumerate(run.stages, 1))), stages, 'Every setting of the stages', 'wide'))
     log = '\n'.join((f'{t}  ' if t else '') + text for t,text in run.log)
-    settings = _fold('Configuration and versions', *(Div(o, cls='pan', tabindex='0', role='group', aria_label='Settings') for o in tables))
+    settings = _fold('Configuration and versions', *tables)
     return [settings, *([_fold('Log', Pre(log))] if log else [])]
 
-# %% ../nbs/04c_run_report.ipynb #ae855355
+# %% ../nbs/04c_run_report.ipynb #c90ec47c
 _css = '''
 :root{color-scheme:light dark;--bg:#f7f6f2;--card:#fff;--ink:#1c2126;--soft:#59626b;--line:#dfddd5;--train:#0b7285;--valid:#c2410c;--good:#1c6b3c;--warn:#9a4a00;--busy:#1d5ea8}
 @media (prefers-color-scheme:dark){:root{--bg:#14171a;--card:#1d2125;--ink:#e9e7e2;--soft:#a3abb3;--line:#343a40;--train:#5cc8de;--valid:#ff9a5c;--good:#7fd49b;--warn:#ffb86b;--busy:#8cbcff}}
@@ -404,15 +405,15 @@ header,main{max-width:1180px;margin:auto;padding:0 1.25rem}
 header{padding-top:2rem}
 h1{font-size:clamp(1.6rem,5vw,2.4rem);line-height:1.15;margin:.2rem 0 .8rem;letter-spacing:-.015em;overflow-wrap:anywhere}
 h2{font-size:1.25rem;margin:2.75rem 0 .75rem}
-p,caption,figcaption,td,th,dd{overflow-wrap:break-word}
+p,caption,figcaption,td,th,dt,dd{overflow-wrap:break-word}figcaption strong{min-width:0}
 .soft,caption,small{color:var(--soft)}
 '''
 
-# %% ../nbs/04c_run_report.ipynb #685dbd82
+# %% ../nbs/04c_run_report.ipynb #066c9c26
 _css += '''
 .state{display:inline-block;font-weight:650;padding:.15rem .7rem;border:1.5px solid currentColor;border-radius:99px;margin-right:.5rem}
 .finished{color:var(--good)}.interrupted,.unknown{color:var(--warn)}.running{color:var(--busy)}
-.figures{display:grid;grid-template-columns:repeat(4,1fr);gap:1px;background:var(--line);border:1px solid var(--line);border-radius:12px;overflow:hidden;margin:1.5rem 0 0}
+.figures{display:grid;grid-template-columns:repeat(4,minmax(0,1fr));gap:1px;background:var(--line);border:1px solid var(--line);border-radius:12px;overflow:hidden;margin:1.5rem 0 0}
 .figures div{background:var(--card);padding:.8rem 1rem}
 .figures dt{font-size:.85rem;color:var(--soft)}
 .figures dd{margin:0}.figures strong{display:block;font-size:1.35rem;line-height:1.25;font-variant-numeric:tabular-nums}
@@ -424,7 +425,7 @@ figcaption span{color:var(--soft);white-space:nowrap;font-variant-numeric:tabula
 .legend span{display:inline-block;margin-right:1.2rem;color:var(--soft)}.legend svg{vertical-align:-1px}
 '''
 
-# %% ../nbs/04c_run_report.ipynb #fc1cbd35
+# %% ../nbs/04c_run_report.ipynb #6260d4df
 _css += '''
 table{border-collapse:separate;border-spacing:0;border-radius:12px;overflow:hidden;width:100%;background:var(--card);border:1px solid var(--line);font-variant-numeric:tabular-nums;font-size:.95rem}
 caption{caption-side:bottom;text-align:left;padding:.5rem 0;font-size:.9rem}
@@ -434,18 +435,18 @@ tbody th{white-space:nowrap}
 .stack td{min-width:4.5rem}
 .pairs tbody th,.wide th{font-weight:500;white-space:normal;color:var(--soft)}.pairs td,.pairs th,.wide td,.wide th{padding:.3rem .75rem}
 @media (max-width:760px){
-.figures{grid-template-columns:1fr 1fr}.figures strong{font-size:1.15rem}
+.figures{grid-template-columns:repeat(2,minmax(0,1fr))}.figures strong{font-size:1.15rem}
 .whole figcaption::after{content:'↔ scroll';color:var(--soft)}
 .stack{display:flex;flex-direction:column}.stack caption{order:1;padding:.5rem .9rem}
 .stack tbody,.stack tr,.stack th,.stack td{display:block;width:100%}
 .stack thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .stack tr{padding:.7rem .9rem;border-top:1px solid var(--line)}.stack tr:first-child{border-top:0}
 .stack th,.stack td{border:0;padding:.15rem 0}.stack tbody th{font-size:1.1rem}
-.stack td{display:flex;gap:.75rem;min-width:0}.stack .none{display:none}.stack td::before{content:attr(data-label);flex:0 0 9.5rem;color:var(--soft)}
+.stack td{display:flex;gap:.75rem;min-width:0;overflow-wrap:anywhere}.stack .none{display:none}.stack td::before{content:attr(data-label);flex:0 0 9.5rem;color:var(--soft)}
 }
 '''
 
-# %% ../nbs/04c_run_report.ipynb #be99e401
+# %% ../nbs/04c_run_report.ipynb #71cd6b4c
 _css += '''
 .photos>div{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:1rem}.photos .whole{grid-column:1/-1}
 .mat,.pan{overflow-x:auto;border-radius:6px}.mat{background:#fff}
@@ -462,7 +463,7 @@ details::details-content{content-visibility:visible;block-size:auto}
 body::before,.state,.figures,svg{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 '''
 
-# %% ../nbs/04c_run_report.ipynb #989c09dd
+# %% ../nbs/04c_run_report.ipynb #2d07294d
 _SIGNS = {'finished':'✓', 'interrupted':'■', 'running':'▶', 'unknown':'?'}
 
 def _now(run):
@@ -481,7 +482,7 @@ def _top(run):
 
 def _title(run): return f"{_text(_get(run.config, 'model', 'name'))}, {run.sizes}"
 
-# %% ../nbs/04c_run_report.ipynb #838c515f
+# %% ../nbs/04c_run_report.ipynb #76d76b3a
 def _part(name, *inside, cls=None):
     "A section, unless there is nothing to put into it"
     return [Section(H2(name), *inside, cls=cls)] if inside != (None,) else []
@@ -494,7 +495,7 @@ def _body(run):
     return Body(_top(run), Main(*_part('Stages', stage_table(run)), *_part('Curves', _legend(), charts(run), about),
         *_part('Photos', Div(*shown) if shown else None, cls='photos'), *_part('Test on photos never trained on', test), *_part('How to go on', *steps, cls='steps'), *appendix(run)))
 
-# %% ../nbs/04c_run_report.ipynb #aaedfc51
+# %% ../nbs/04c_run_report.ipynb #4daf2348
 def page(
     run:Run,
 )->str: # an HTML document
