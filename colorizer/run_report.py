@@ -6,7 +6,7 @@
 __all__ = ['Run', 'read_run', 'state_of', 'time_at_work', 'key_figures', 'stage_table', 'Axis', 'ticks', 'curve', 'charts',
            'picture', 'final_test', 'commands', 'appendix', 'page', 'write_report']
 
-# %% ../nbs/04c_run_report.ipynb #f271d0f8
+# %% ../nbs/04c_run_report.ipynb #00b5642b
 import base64, csv, json, os, re, shlex
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ from PIL import Image
 
 from .photo import PhotoError, open_photo
 
-# %% ../nbs/04c_run_report.ipynb #bcab17a7
+# %% ../nbs/04c_run_report.ipynb #27098a75
 def _is_number(v): return isinstance(v, (int, float)) and not isinstance(v, bool) and isfinite(v)
 
 def _read_config(path):
@@ -34,7 +34,7 @@ def _read_config(path):
         raise ValueError(f'{path}: damaged, it names no stages with their sizes')
     return config
 
-# %% ../nbs/04c_run_report.ipynb #f56f4332
+# %% ../nbs/04c_run_report.ipynb #2693ed7e
 def _value(text):
     if text in ('True','False'): return text == 'True'
     try: return float(text)
@@ -54,7 +54,7 @@ def _read_history(path, n_stages):
         if row.setdefault('stage', 1.) not in range(1, n_stages+1): raise ValueError(f'{path}: row {i} is of a stage that config.json does not name')
     return rows
 
-# %% ../nbs/04c_run_report.ipynb #8af313b9
+# %% ../nbs/04c_run_report.ipynb #c46e4cfa
 def _read_log(path):
     "(time or None, text) of every line"
     try: lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
@@ -65,7 +65,7 @@ def _log_line(line):
     try: return datetime.strptime(line[:19], '%Y-%m-%d %H:%M:%S'),line[20:]
     except ValueError: return None,line
 
-# %% ../nbs/04c_run_report.ipynb #38e967e9
+# %% ../nbs/04c_run_report.ipynb #7834573a
 @dataclass
 class Run:
     "A run, as its folder tells it"
@@ -73,6 +73,7 @@ class Run:
     config:dict # of `config.json`
     history:list[dict] # one dict an epoch
     log:list[tuple] # (time or None, text)
+    written:datetime|None=None # when the last epoch was
 
     def rows(self, k): return [h for h in self.history if h['stage'] == k]
     def best(self, k): return min((h for h in self.rows(k) if _is_number(h['valid_loss'])), key=lambda h: h['valid_loss'], default={})
@@ -81,7 +82,7 @@ class Run:
     @property
     def sizes(self): return ' → '.join(_num(s['size']) for s in self.stages) + ' px'
 
-# %% ../nbs/04c_run_report.ipynb #1d87620b
+# %% ../nbs/04c_run_report.ipynb #5e7374eb
 def _num(v, form='g'):
     "A number as text; a dash where there is none"
     return format(v, form) if _is_number(v) else '–'
@@ -92,11 +93,12 @@ def read_run(
     "Read a run's folder. Raises `ValueError`, in one line, where there is no configuration or no epoch yet"
     path = Path(path)
     config = _read_config(path/'config.json')
-    return Run(path, config, _read_history(path/'history.csv', len(config['stages'])), _read_log(path/'log.txt'))
+    history = _read_history(path/'history.csv', len(config['stages']))
+    return Run(path, config, history, _read_log(path/'log.txt'), datetime.fromtimestamp(int((path/'history.csv').stat().st_mtime)))
 
-# %% ../nbs/04c_run_report.ipynb #2ea27c9f
+# %% ../nbs/04c_run_report.ipynb #6e1181d0
 _STATES = (('finished', r'(run |training )?(done|finished)\b'), ('interrupted', r'(run |training )?(interrupted|stopped|failed)\b'),
-           ('running', r'[^:]*\b(begins?|begun|resumed)\b'))
+           ('running', r'[^:]*\b(begins?|begun|resumed|goes on)\b'))
 
 def state_of(
     run:Run,
@@ -108,7 +110,7 @@ def state_of(
         if state: return ('interrupted' if state == 'finished' and missing else state), text
     return 'unknown',''
 
-# %% ../nbs/04c_run_report.ipynb #78626d93
+# %% ../nbs/04c_run_report.ipynb #af4678cb
 def time_at_work(
     log, # of a `Run`
 )->float: # hours
@@ -117,9 +119,10 @@ def time_at_work(
     gaps = [max(0, (b[0]-a[0]).total_seconds()) for a,b in zip(timed, timed[1:]) if not re.match(r'[^:]*\bresumed\b', b[1], re.I)]
     return sum(gaps)/3600
 
+def _so_far(run): return run.log + [(run.written, '')]*(state_of(run)[0] == 'running')
 def _hours(h): return f'{int(h)} h {int(h*60)%60} min'
 
-# %% ../nbs/04c_run_report.ipynb #737e4f08
+# %% ../nbs/04c_run_report.ipynb #b9f4b405
 def _table(head, rows, caption, cls='stack'):
     "A table whose first column names its rows"
     def cell(h, c): return Td(c, data_label=h, role='cell', cls='none' if c == '–' else None)
@@ -128,7 +131,7 @@ def _table(head, rows, caption, cls='stack'):
     table = Table(Caption(caption), top, Tbody(*map(line, rows), role='rowgroup'), role='table', cls=cls)
     return Div(table, cls='pan', tabindex='0', role='group', aria_label=caption) # what is still too wide moves in there, not the page
 
-# %% ../nbs/04c_run_report.ipynb #f42d4cb4
+# %% ../nbs/04c_run_report.ipynb #4e72de9b
 def _get(config, *names):
     "What lies at the end of `names`; None if nothing does"
     for name in names: config = config.get(name) if isinstance(config, dict) else None
@@ -143,7 +146,7 @@ def _text(v):
     if isinstance(v, dict): return ', '.join(f'{k}: {_text(o)}' for k,o in v.items()) or '–'
     return '–' if v is None else str(v)
 
-# %% ../nbs/04c_run_report.ipynb #92255de5
+# %% ../nbs/04c_run_report.ipynb #ae539e21
 def key_figures(run:Run):
     "How far it got, how good the colours are, what it took; as a definition list"
     now = int(run.history[-1]['stage'])
@@ -155,13 +158,13 @@ def key_figures(run:Run):
         ('Share of colour', _share(best.get('colour_share')), 'of the real photos’ colour'),
         ('Photos', _num(_get(run.config, 'photos', 'train'), ','), f"and {_num(_get(run.config, 'photos', 'valid'), ',')} held out"),
         ('Parameters', f'{each/1e6:.1f} million' if _is_number(each) else '–', _text(_get(run.config, 'model', 'name'))),
-        ('Time at work', _hours(time_at_work(run.log)) if run.log else '–', 'up to the log’s last line' if state_of(run)[0] == 'running' else 'breaks left out'),
+        ('Time at work', _hours(time_at_work(_so_far(run))) if run.log else '–', 'breaks left out'),
         ('Device', _text(_get(run.config, 'device')), _text(_get(run.config, 'precision')))]
     return Dl(*(Div(Dt(name), Dd(Strong(value), Small(note))) for name,value,note in figures), cls='figures')
 
 def _whole(v): return int(v) if _is_number(v) else 0
 
-# %% ../nbs/04c_run_report.ipynb #57d1ba4e
+# %% ../nbs/04c_run_report.ipynb #62f6d8f9
 def _why(run, k):
     "Why a stage ended, or that it hasn't"
     notes = [str(h['note']) for h in run.rows(k) if h.get('note')]
@@ -181,7 +184,7 @@ def _rates(stage):
     if _is_number(lr) and _is_number(factor): rates.append((lr*factor, 'first layers'))
     return ', '.join(f"{format(Decimal(f'{v:.2g}'), 'f')} {what}" for v,what in rates if _is_number(v)) or '–'
 
-# %% ../nbs/04c_run_report.ipynb #2ef0a547
+# %% ../nbs/04c_run_report.ipynb #c34dbfe0
 def stage_table(run:Run):
     "A row a stage: what it did, why it ended, and its best epoch"
     def row(k, s):
@@ -193,7 +196,7 @@ def stage_table(run:Run):
     note = 'PSNR and share of colour are those of the epoch with the best validation loss.'
     return _table(head, [row(k, s) for k,s in enumerate(run.stages, 1)], note)
 
-# %% ../nbs/04c_run_report.ipynb #1f2f5531
+# %% ../nbs/04c_run_report.ipynb #ab1731b4
 class Axis:
     "From numbers to pixels"
     def __init__(self,
@@ -210,7 +213,7 @@ class Axis:
         lo,hi,v = map(log10, (self.lo, self.hi, v)) if self.log else (self.lo, self.hi, v)
         return round(self.start + (self.end-self.start)*(v-lo)/(hi-lo), 1)
 
-# %% ../nbs/04c_run_report.ipynb #9968650c
+# %% ../nbs/04c_run_report.ipynb #354b387a
 def ticks(
     axis:Axis,
     n:int=4, # at most so many, unless logarithmic
@@ -223,7 +226,7 @@ def ticks(
     step = max(least, next(m*power for m in (1,2,5,10) if m*power*n >= hi-lo))
     return [float(f'{i*step:.6g}') for i in range(ceil(lo/step-1e-9), floor(hi/step+1e-9)+1)]
 
-# %% ../nbs/04c_run_report.ipynb #2de37d3f
+# %% ../nbs/04c_run_report.ipynb #f114d218
 def _strip(history, x, top=164, height=8):
     "What the learning rate did, epoch by epoch"
     for (_,phase),rows in groupby(history, key=lambda h: (h['stage'], _phase(h))):
@@ -233,7 +236,7 @@ def _strip(history, x, top=164, height=8):
         elif phase == 'frozen': yield ft('rect', x=a, y=top+.5, width=f'{b-a:.1f}', height=height-1, fill='none', stroke='currentColor', stroke_opacity='.45')
         else: yield ft('rect', x=a, y=top, width=f'{b-a:.1f}', height=height, fill='currentColor', fill_opacity='.45')
 
-# %% ../nbs/04c_run_report.ipynb #a324dc98
+# %% ../nbs/04c_run_report.ipynb #c66f446b
 def _label(text, x, y, anchor='middle'): return ft('text', text, x=x, y=y, text_anchor=anchor, font_size=11, fill='currentColor', fill_opacity='.8')
 def _rule(x1, y1, x2, y2, **kw): return ft('line', x1=x1, y1=y1, x2=x2, y2=y2, **{'stroke': 'currentColor', 'stroke_opacity': '.15'} | kw)
 
@@ -249,7 +252,7 @@ def _frame(history, x, y, form):
         if b-a > 50: size += ' px'
         if b-a > 7*len(size): yield _label(size, a+3, 17, 'start')
 
-# %% ../nbs/04c_run_report.ipynb #f842dea3
+# %% ../nbs/04c_run_report.ipynb #3a8e7cfc
 _LOOKS = {'train': dict(stroke='var(--train,#0b7285)', stroke_dasharray='5 3'), 'valid': dict(stroke='var(--valid,#c2410c)')}
 
 def _line(points, kind):
@@ -265,7 +268,7 @@ def _lines(history, name, x, y):
             points = [(x(h['epoch']), y(h[key])) for h in rows if _is_number(h.get(key))]
             if points: yield _line(points, kind)
 
-# %% ../nbs/04c_run_report.ipynb #6ee2d932
+# %% ../nbs/04c_run_report.ipynb #22030408
 def _hints(history, name, x, form):
     "An invisible bar an epoch, with its figures, then a flag for each decision"
     for h in history:
@@ -280,7 +283,7 @@ def _hints(history, name, x, form):
         flag = ft('polygon', points=f'{a},24 {a+8},28 {a},32', fill='currentColor')
         yield ft('g', ft('title', f"epoch {h['epoch']:g}: {h['note']}"), _rule(a, 24, a, 160, stroke_opacity='.7', stroke_dasharray='2 3'), flag)
 
-# %% ../nbs/04c_run_report.ipynb #987116f4
+# %% ../nbs/04c_run_report.ipynb #aad51762
 _NAMES = {'loss':'Total loss', 'batch_psnr':'PSNR, dB', 'colour_share':'Share of colour'}
 
 def _name(key):
@@ -297,7 +300,7 @@ def _in_words(history, name):
     notes = [f"epoch {h['epoch']:g}: {h['note']}" for h in history if h.get('note')]
     return '. '.join([f'{_name(name)} of the held-out photos, from {first} to {last} in {len(history)} epochs', *notes])
 
-# %% ../nbs/04c_run_report.ipynb #73395d1a
+# %% ../nbs/04c_run_report.ipynb #bd2b0610
 def curve(
     history:list[dict], # of a `Run`
     name:str, # `loss`, one of its parts, `batch_psnr` or `colour_share`
@@ -310,7 +313,7 @@ def curve(
     shapes = _frame(history, x, y, '.0%' if name == 'colour_share' else 'g'),_strip(history, x),_lines(history, name, x, y),_hints(history, name, x, _form(name))
     return ft('svg', *chain(*shapes), viewBox='0 0 360 196', role='img', aria_label=_in_words(history, name), font_family='system-ui,sans-serif')
 
-# %% ../nbs/04c_run_report.ipynb #a8a4efbc
+# %% ../nbs/04c_run_report.ipynb #bdb05dae
 def _chart(history, name):
     return Figure(Figcaption(Strong(_name(name)), Span('last ' + format(_held_out(history, name)[-1], _form(name)))), curve(history, name))
 
@@ -330,7 +333,7 @@ def charts(run:Run):
     names = [o for o in ('loss','batch_psnr','colour_share',*parts) if _held_out(run.history, o)]
     return Div(*(_chart(run.history, o) for o in names), cls='charts')
 
-# %% ../nbs/04c_run_report.ipynb #479d12da
+# %% ../nbs/04c_run_report.ipynb #b520461f
 def _called(stem):
     "What a picture shows, by its name"
     m = re.fullmatch(r'stage(\d+)_(\d+)px', stem)
@@ -347,7 +350,7 @@ def picture(path:Path):
 
 def _order(path): return path.stem != 'sizes',[int(o) for o in re.findall(r'\d+', path.stem)],path.stem
 
-# %% ../nbs/04c_run_report.ipynb #ef3e95bb
+# %% ../nbs/04c_run_report.ipynb #9cad6478
 _MEASURES = {'psnr':('PSNR ↑ (dB)','.2f'), 'ssim':('SSIM ↑','.3f'), 'ciede2000':('CIEDE2000 ↓','.2f'), 'colourfulness':('Colourfulness','.1f')}
 
 def final_test(run:Run):
@@ -363,7 +366,7 @@ def final_test(run:Run):
              'colourfulness should be near that of the real photos.')
     return _table(('', *(_MEASURES[k][0] for k in keys)), cells, about) if keys else P('Left out: test.json holds no figures.')
 
-# %% ../nbs/04c_run_report.ipynb #463f1b8d
+# %% ../nbs/04c_run_report.ipynb #52c48a96
 def commands(
     run:Run,
 )->list[tuple]: # (what it does, the command)
@@ -375,7 +378,7 @@ def commands(
     if not (run.path/'model.onnx').exists(): steps.append(('Make a model of the best weights so far', f'colorizer export {best} {model}'))
     return steps + [('Colour a photo with it', f'colorizer photo.jpg --model {model}')]
 
-# %% ../nbs/04c_run_report.ipynb #eb9a6f07
+# %% ../nbs/04c_run_report.ipynb #4dfee4fc
 def _flat(config, before=''):
     "Names and values of nested dicts; the stages have a table of their own"
     for k,v in config.items():
@@ -394,7 +397,7 @@ def appendix(run:Run):
     settings = _fold('Configuration and versions', *tables)
     return [settings, *([_fold('Log', Pre(log))] if log else [])]
 
-# %% ../nbs/04c_run_report.ipynb #c90ec47c
+# %% ../nbs/04c_run_report.ipynb #3eb29969
 _css = '''
 :root{color-scheme:light dark;--bg:#f7f6f2;--card:#fff;--ink:#1c2126;--soft:#59626b;--line:#dfddd5;--train:#0b7285;--valid:#c2410c;--good:#1c6b3c;--warn:#9a4a00;--busy:#1d5ea8}
 @media (prefers-color-scheme:dark){:root{--bg:#14171a;--card:#1d2125;--ink:#e9e7e2;--soft:#a3abb3;--line:#343a40;--train:#5cc8de;--valid:#ff9a5c;--good:#7fd49b;--warn:#ffb86b;--busy:#8cbcff}}
@@ -409,7 +412,7 @@ p,caption,figcaption,td,th,dt,dd{overflow-wrap:break-word}figcaption strong{min-
 .soft,caption,small{color:var(--soft)}
 '''
 
-# %% ../nbs/04c_run_report.ipynb #066c9c26
+# %% ../nbs/04c_run_report.ipynb #b97c7fda
 _css += '''
 .state{display:inline-block;font-weight:650;padding:.15rem .7rem;border:1.5px solid currentColor;border-radius:99px;margin-right:.5rem}
 .finished{color:var(--good)}.interrupted,.unknown{color:var(--warn)}.running{color:var(--busy)}
@@ -425,7 +428,7 @@ figcaption span{color:var(--soft);white-space:nowrap;font-variant-numeric:tabula
 .legend span{display:inline-block;margin-right:1.2rem;color:var(--soft)}.legend svg{vertical-align:-1px}
 '''
 
-# %% ../nbs/04c_run_report.ipynb #6260d4df
+# %% ../nbs/04c_run_report.ipynb #ae7bdbad
 _css += '''
 table{border-collapse:separate;border-spacing:0;border-radius:12px;overflow:hidden;width:100%;background:var(--card);border:1px solid var(--line);font-variant-numeric:tabular-nums;font-size:.95rem}
 caption{caption-side:bottom;text-align:left;padding:.5rem 0;font-size:.9rem}
@@ -436,7 +439,7 @@ tbody th{white-space:nowrap}
 .pairs tbody th,.wide th{font-weight:500;white-space:normal;color:var(--soft)}.pairs td,.pairs th,.wide td,.wide th{padding:.3rem .75rem}
 @media (max-width:760px){
 .figures{grid-template-columns:repeat(2,minmax(0,1fr))}.figures strong{font-size:1.15rem}
-.whole figcaption::after{content:'↔ scroll';color:var(--soft)}
+.whole figcaption::after{content:'↔ scroll';color:var(--soft);white-space:nowrap}
 .stack{display:flex;flex-direction:column}.stack caption{order:1;padding:.5rem .9rem}
 .stack tbody,.stack tr,.stack th,.stack td{display:block;width:100%}
 .stack thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
@@ -446,7 +449,7 @@ tbody th{white-space:nowrap}
 }
 '''
 
-# %% ../nbs/04c_run_report.ipynb #71cd6b4c
+# %% ../nbs/04c_run_report.ipynb #7d7dab66
 _css += '''
 .photos>div{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:1rem}.photos .whole{grid-column:1/-1}
 .mat,.pan{overflow-x:auto;border-radius:6px}.mat{background:#fff}
@@ -463,14 +466,14 @@ details::details-content{content-visibility:visible;block-size:auto}
 body::before,.state,.figures,svg{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 '''
 
-# %% ../nbs/04c_run_report.ipynb #2d07294d
+# %% ../nbs/04c_run_report.ipynb #1b98d1b6
 _SIGNS = {'finished':'✓', 'interrupted':'■', 'running':'▶', 'unknown':'?'}
 
 def _now(run):
     "Where the run is, in a sentence"
     state,line = state_of(run)
     last = next((t for t,_ in reversed(run.log) if t), None)
-    if state == 'running': return f'The last line of its log is from {last}. Should nothing have come since, it was stopped without a word.'
+    if state == 'running': return f'Its last epoch ended {run.written}. Should none have come for much longer than an epoch takes, it was stopped without a word.'
     if state == 'unknown': return 'Its log says nothing.'
     return f'{last}: {line}' if last else line
 
@@ -482,7 +485,7 @@ def _top(run):
 
 def _title(run): return f"{_text(_get(run.config, 'model', 'name'))}, {run.sizes}"
 
-# %% ../nbs/04c_run_report.ipynb #76d76b3a
+# %% ../nbs/04c_run_report.ipynb #fecdc562
 def _part(name, *inside, cls=None):
     "A section, unless there is nothing to put into it"
     return [Section(H2(name), *inside, cls=cls)] if inside != (None,) else []
@@ -495,7 +498,7 @@ def _body(run):
     return Body(_top(run), Main(*_part('Stages', stage_table(run)), *_part('Curves', _legend(), charts(run), about),
         *_part('Photos', Div(*shown) if shown else None, cls='photos'), *_part('Test on photos never trained on', test), *_part('How to go on', *steps, cls='steps'), *appendix(run)))
 
-# %% ../nbs/04c_run_report.ipynb #4daf2348
+# %% ../nbs/04c_run_report.ipynb #7fd2143d
 def page(
     run:Run,
 )->str: # an HTML document

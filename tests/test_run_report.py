@@ -1,5 +1,6 @@
 """The one-page report of a training run: what is in it, what it never does, and how it looks to a browser."""
 import base64, csv, json, os, shutil, subprocess, sys
+from datetime import datetime
 from html.parser import HTMLParser
 
 import pytest
@@ -137,11 +138,23 @@ def test_a_run_of_one_epoch(tmp_path, history):
     (['64 px begins', 'interrupted in epoch 3'], 'interrupted'),
     (['64 px begins', 'stopped: the loss is nan'], 'interrupted'),
     (['interrupted in epoch 3', '64 px resumed at epoch 3, batch 7: 900 photos'], 'running'),
+    (['interrupted', '64 px goes on at epoch 3, batch 7: 900 photos'], 'running'),
     (['128 px begins', 'done: the model is model.onnx'], 'finished'),
     (['no word about it'], 'unknown'),
 ])
 def test_the_log_has_the_last_word(tmp_path, words, state):
     assert state_of(read_run(make(tmp_path/'run', log=[f'2026-01-01 10:00:0{i} {w}' for i, w in enumerate(words)])))[0] == state
+
+
+def test_a_run_under_way_says_when_its_last_epoch_was(tmp_path):
+    folder = make(tmp_path/'run', log=LOG)
+    at = datetime(2026, 1, 2, 3, 30).timestamp()
+    os.utime(folder/'history.csv', (at, at))
+    text = Elements(written(folder)).text
+    assert 'Its last epoch ended 2026-01-02 03:30:00' in text and '5 h 30 min' in text
+    breaks = ['2026-01-02 09:00:00 resumed', '2026-01-02 09:15:00 interrupted']
+    (folder/'log.txt').write_text('\n'.join(LOG + breaks))
+    assert '1 h 25 min' in Elements(written(folder)).text # to the last line before the break, and after it
 
 
 def test_done_but_not_all_stages(tmp_path):
