@@ -386,6 +386,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'colorizer.run_report._rule': ('run_report.html#_rule', 'colorizer/run_report.py'),
                                       'colorizer.run_report._sample': ('run_report.html#_sample', 'colorizer/run_report.py'),
                                       'colorizer.run_report._share': ('run_report.html#_share', 'colorizer/run_report.py'),
+                                      'colorizer.run_report._so_far': ('run_report.html#_so_far', 'colorizer/run_report.py'),
                                       'colorizer.run_report._strip': ('run_report.html#_strip', 'colorizer/run_report.py'),
                                       'colorizer.run_report._table': ('run_report.html#_table', 'colorizer/run_report.py'),
                                       'colorizer.run_report._text': ('run_report.html#_text', 'colorizer/run_report.py'),
