@@ -8,8 +8,9 @@ __all__ = ['MEASURES', 'METRICS', 'ARROWS', 'FID_LEAST', 'truth_of', 'grey_input
            'mean_chroma', 'constant_chroma', 'MeasureError', 'lpips_measure', 'fid_features', 'fid', 'resampled_means',
            'interval']
 
-# %% ../nbs/09_evaluation.ipynb #df05dcf9
+# %% ../nbs/09_evaluation.ipynb #1d2c533e
 import os, warnings
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -61,14 +62,20 @@ def psnr(
     if np.array_equal(pred, truth): return float('inf')   # scikit-image would divide by zero
     return float(peak_signal_noise_ratio(truth, pred, data_range=255))
 
-# %% ../nbs/09_evaluation.ipynb #b16828e0
+# %% ../nbs/09_evaluation.ipynb #c06e1070
+@lru_cache(maxsize=8)   # several measures ask for the same pictures
+def _lab_of(data, shape): return rgb2lab(np.frombuffer(data, np.uint8).reshape(shape))
+
+def _lab(rgb): return _lab_of(rgb.tobytes(), rgb.shape)
+
+# %% ../nbs/09_evaluation.ipynb #7b54e334
 def psnr_ab(
     pred: np.ndarray,   # uint8 RGB [H,W,3]
     truth: np.ndarray,  # uint8 RGB [H,W,3]
 ) -> float:             # dB; more is better; infinite for identical pictures
     "PSNR of CIELAB's a and b (D65, 2°): 10·log10(255² / MSE) with the MSE over all pixels and both channels. Not comparable with RGB PSNR"
     _check(pred, truth)
-    mse = np.mean((rgb2lab(pred)[..., 1:] - rgb2lab(truth)[..., 1:]) ** 2)
+    mse = np.mean((_lab(pred)[..., 1:] - _lab(truth)[..., 1:]) ** 2)
     return float(10 * np.log10(255 ** 2 / mse)) if mse else float('inf')
 
 # %% ../nbs/09_evaluation.ipynb #2e43a13c
@@ -89,14 +96,14 @@ def delta_e(
     "CIEDE2000 colour difference with kL = kC = kH = 1 (CIE 142-2001; Sharma, Wu & Dalal 2005; scikit-image)"
     return deltaE_ciede2000(np.asarray(lab1, float), np.asarray(lab2, float))
 
-# %% ../nbs/09_evaluation.ipynb #b7978617
+# %% ../nbs/09_evaluation.ipynb #1ce6d519
 def ciede2000_map(
     pred: np.ndarray,   # uint8 RGB [H,W,3]
     truth: np.ndarray,  # uint8 RGB [H,W,3]
 ) -> np.ndarray:        # [H,W], 0 or more; about 1 is just visible
     "CIEDE2000 difference of every pixel, sRGB seen under D65 by the 2° observer"
     _check(pred, truth)
-    return delta_e(rgb2lab(truth), rgb2lab(pred))
+    return delta_e(_lab(truth), _lab(pred))
 
 # %% ../nbs/09_evaluation.ipynb #67fa17c2
 def ciede2000(
@@ -106,14 +113,14 @@ def ciede2000(
     "Mean CIEDE2000 difference over all pixels"
     return float(ciede2000_map(pred, truth).mean())
 
-# %% ../nbs/09_evaluation.ipynb #a8705f8d
+# %% ../nbs/09_evaluation.ipynb #426460fc
 def ab_distance(
     pred: np.ndarray,   # uint8 RGB [H,W,3]
     truth: np.ndarray,  # uint8 RGB [H,W,3]
 ) -> float:             # CIELAB units; less is better
     "Mean over pixels of the Euclidean distance in CIELAB's (a, b) plane (D65, 2°)"
     _check(pred, truth)
-    return float(np.linalg.norm(rgb2lab(pred)[..., 1:] - rgb2lab(truth)[..., 1:], axis=-1).mean())
+    return float(np.linalg.norm(_lab(pred)[..., 1:] - _lab(truth)[..., 1:], axis=-1).mean())
 
 # %% ../nbs/09_evaluation.ipynb #a95442ec
 def colourfulness(
@@ -186,14 +193,15 @@ def mean_chroma(
     "Mean chroma over photos, each with equal weight"
     return np.mean([split(truth_of(p, size))[1].mean((0, 1)) for p in photos], axis=0)
 
-# %% ../nbs/09_evaluation.ipynb #9d82da7b
+# %% ../nbs/09_evaluation.ipynb #f20b5146
 def constant_chroma(
     chroma,  # Cb, Cr in -0.5..0.5
 ):           # a colouriser: callable, PIL 'L' → PIL 'RGB'
     "The baseline that lays one wash of colour over every photo"
+    from colorizer.inference import fit_gamut   # here, so that the measures work without ONNX Runtime
     def colourise(photo: Image.Image) -> Image.Image:
         y = np.asarray(photo, np.float32) / 255
-        return Image.fromarray(np.rint(compose(y, np.broadcast_to(chroma, (*y.shape, 2))) * 255).astype(np.uint8))
+        return Image.fromarray(np.rint(compose(y, fit_gamut(y, np.broadcast_to(np.float32(chroma), (*y.shape, 2)))) * 255).astype(np.uint8))
     return colourise
 
 # %% ../nbs/09_evaluation.ipynb #d447d327
