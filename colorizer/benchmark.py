@@ -68,10 +68,11 @@ class System:
     about: dict = field(default_factory=dict)  # what it is: kind, file, hash
     has: callable = lambda photo: True        # whether it can have a picture of this `Photo`
 
-# %% ../nbs/09a_benchmark.ipynb #c40db672
+# %% ../nbs/09a_benchmark.ipynb #c47436dc
 EMBEDDED = 'mean chroma (embedded photos)'
 BASELINES = ('grey', 'mean chroma', EMBEDDED)   # names of systems that do nothing worth a name
 
+# %% ../nbs/09a_benchmark.ipynb #8340a2eb
 def grey_system(): return System('grey', lambda photo, g: grey(g), dict(kind='baseline: the input as it is'))
 
 def mean_system(
@@ -156,7 +157,33 @@ def _filled(words, **paths):
     for k, v in paths.items(): words = [w.replace('{' + k + '}', str(v)) for w in words]
     return words
 
-# %% ../nbs/09a_benchmark.ipynb #4ec824de
+# %% ../nbs/09a_benchmark.ipynb #3e9c372d
+def _once_for_all(name, words, photos, size, timeout):
+    "The command is run now, on two folders"
+    tmp = tempfile.TemporaryDirectory()
+    given, made = Path(tmp.name)/'in', Path(tmp.name)/'out'
+    made.mkdir()
+    write_inputs(photos, given, size)
+    try: _run(name, _filled(words, inputs=given, outputs=made), timeout)
+    except PhotoError as e: raise ValueError(str(e)) from None
+    system = folder_system(name, made, photos)
+    return lambda photo, g, keep=tmp: system.colour(photo, g), system.has   # the folder lives as long as the function
+
+# %% ../nbs/09a_benchmark.ipynb #092ca824
+def _one_by_one(name, words, photos, size, timeout):
+    "The command is run when a picture is asked for, and only once for each"
+    tmp = tempfile.TemporaryDirectory()
+    made = Path(tmp.name)/'out'
+    made.mkdir()
+    given = dict(zip(photos, write_inputs(photos, Path(tmp.name)/'in', size)))
+    def colour(photo, g, keep=tmp):
+        out = made/f'{photo.key}.png'
+        if not out.exists(): _run(name, _filled(words, input=given[photo], output=out), timeout)
+        if not out.exists(): raise PhotoError(f'{name}: made no {out.name}')
+        return open_photo(out)
+    return colour, lambda photo: True
+
+# %% ../nbs/09a_benchmark.ipynb #0577d6c5
 def command_system(
     name: str,
     command: str,        # with {input} and {output}, or {inputs} and {outputs}
@@ -165,25 +192,11 @@ def command_system(
     timeout: int=3600,   # seconds that one run may take
 ) -> System:
     "A system that a command runs. `ValueError` if the command makes no sense or fails at once"
-    words, tmp = shlex.split(command), tempfile.TemporaryDirectory()
-    given, made = Path(tmp.name)/'in', Path(tmp.name)/'out'
-    made.mkdir()
-    about = dict(kind='command', command=command)
-    if '{inputs}' in command and '{outputs}' in command:
-        write_inputs(photos, given, size)
-        try: _run(name, _filled(words, inputs=given, outputs=made), timeout)
-        except PhotoError as e: raise ValueError(str(e)) from None
-        system = folder_system(name, made, photos)
-        return System(name, lambda photo, g, keep=tmp: system.colour(photo, g), about, system.has)
-    if not ('{input}' in command and '{output}' in command):
-        raise ValueError(f'{name}: the command must say where its picture comes from and goes to: {{input}} and {{output}}, or {{inputs}} and {{outputs}}')
-    write_inputs(photos, given, size)
-    def colour(photo, g, keep=tmp):
-        out = made/f'{photo.key}.png'
-        if not out.exists(): _run(name, _filled(words, input=given/out.name, output=out), timeout)
-        if not out.exists(): raise PhotoError(f'{name}: made no {out.name}')
-        return open_photo(out)
-    return System(name, colour, about)
+    if '{inputs}' in command and '{outputs}' in command: make = _once_for_all
+    elif '{input}' in command and '{output}' in command: make = _one_by_one
+    else: raise ValueError(f'{name}: the command must say where its picture comes from and goes to: {{input}} and {{output}}, or {{inputs}} and {{outputs}}')
+    colour, has = make(name, shlex.split(command), photos, size, timeout)
+    return System(name, colour, dict(kind='command', command=command), has)
 
 # %% ../nbs/09a_benchmark.ipynb #be9381b4
 def open_system(
@@ -240,7 +253,7 @@ def fitted(
     if abs(np.log(a.shape[1] * h / (a.shape[0] * w))) > .05: raise PhotoError(f'a picture of {given} for a photo of {w}×{h}: it was cropped or stretched')
     return np.asarray(Image.fromarray(a).resize((w, h), Image.Resampling.LANCZOS)), given
 
-# %% ../nbs/09a_benchmark.ipynb #d079a5c7
+# %% ../nbs/09a_benchmark.ipynb #ce76e813
 @dataclass(frozen=True)
 class Region:
     "A part of a photo that shows one kind of thing"
@@ -259,6 +272,7 @@ def _region(o):
     if len(corners) < 3 or not (0 <= min(xs) < max(xs) <= 1 and 0 <= min(ys) < max(ys) <= 1): raise ValueError('not in 0..1, or empty')
     return Region(str(o['file']), str(o['class']), tuple(corners))
 
+# %% ../nbs/09a_benchmark.ipynb #763f6cc5
 def load_regions(
     path,       # .json or .csv
 ) -> list:      # of `Region`
@@ -275,7 +289,7 @@ def load_regions(
     if not regions: raise ValueError(f'{path}: holds no regions')
     return regions
 
-# %% ../nbs/09a_benchmark.ipynb #c47848f1
+# %% ../nbs/09a_benchmark.ipynb #13b4a756
 HUE_TOLERANCE, LEAST_CHROMA = 30, 5   # degrees; CIELAB units
 
 def region_mask(
@@ -287,6 +301,7 @@ def region_mask(
     ImageDraw.Draw(img).polygon([(x * (shape[1] - 1), y * (shape[0] - 1)) for x, y in region.corners], fill=1)
     return np.asarray(img)
 
+# %% ../nbs/09a_benchmark.ipynb #591597e6
 def hue_of(
     rgb: np.ndarray,    # uint8 RGB [H,W,3]
     mask: np.ndarray,   # bool [H,W]
@@ -384,13 +399,14 @@ def _line(own, greys, n, seed):
         spread = {k: interval(v) for k, v in (draws | _margins(draws)).items() if not k.startswith('grey_')} if len(own) > 1 else {}
         return {k: means[k] for k in names} | {k: float(v) for k, v in _margins(means).items()} | dict(intervals=spread)
 
-# %% ../nbs/09a_benchmark.ipynb #b5348357
+# %% ../nbs/09a_benchmark.ipynb #a39fc86b
 def grouped(rows) -> dict:   # (system, output) → its rows
     "Rows by system and output"
     out = {}
     for r in rows: out.setdefault((r['system'], r['output']), []).append(r)
     return out
 
+# %% ../nbs/09a_benchmark.ipynb #c2759a9e
 def summarise(
     rows: list,     # from `evaluate`
     n: int=2000,    # bootstrap draws
@@ -444,13 +460,23 @@ def sentences(
         out.append(f"FID of {summary[0]['photos']} photos says more about the photos than about the colours: it needs {FID_LEAST} at least.")
     return out
 
-# %% ../nbs/09a_benchmark.ipynb #e694c1fd
+# %% ../nbs/09a_benchmark.ipynb #a4714ca3
 def _share(right, total):
     "Share in percent, and its interval over photos; both arrays have one entry for each photo"
     if not sum(total): return float('nan'), (float('nan'),) * 2
     draws = resampled_means(np.array([right, total], float).T)
     with np.errstate(invalid='ignore'): spread = interval(100 * draws[:, 0] / draws[:, 1]) if len(total) > 1 else (float('nan'),) * 2
     return 100 * sum(right) / sum(total), spread
+
+# %% ../nbs/09a_benchmark.ipynb #47823a67
+def _hue_line(own, label):
+    "One class in the rows of one system"
+    hues = [[h for h in r['_hues'] if h['counts'] and label in (h['label'], 'all')] for r in own]
+    hues, flat = [h for h in hues if h], [h for hs in hues for h in hs]
+    share, spread = _share([sum(h['right'] for h in hs) for hs in hues], [len(hs) for hs in hues])
+    def part(f): return 100 * sum(map(f, flat)) / len(flat) if flat else float('nan')
+    return dict(label=label, regions=len(flat), right=share, interval=spread, grey=part(lambda h: h['chroma'] < LEAST_CHROMA),
+                **{f'right_{t}': part(lambda h: h['chroma'] >= LEAST_CHROMA and h['off'] <= t) for t in (20, 45)})
 
 def summarise_hues(
     rows: list,    # from `evaluate`
@@ -459,13 +485,7 @@ def summarise_hues(
     out = []
     for (system, output), own in grouped(rows).items():
         labels = sorted({h['label'] for r in own for h in r['_hues']})
-        for label in [*labels, 'all'] if labels else []:
-            hues = [[h for h in r['_hues'] if h['counts'] and label in (h['label'], 'all')] for r in own]
-            hues, flat = [h for h in hues if h], [h for hs in hues for h in hs]
-            share, spread = _share([sum(h['right'] for h in hs) for hs in hues], [len(hs) for hs in hues])
-            def part(f): return 100 * sum(map(f, flat)) / len(flat) if flat else float('nan')
-            out.append(dict(system=system, output=output, label=label, regions=len(flat), right=share, interval=spread,
-                grey=part(lambda h: h['chroma'] < LEAST_CHROMA), **{f'right_{t}': part(lambda h: h['chroma'] >= LEAST_CHROMA and h['off'] <= t) for t in (20, 45)}))
+        out += [dict(system=system, output=output) | _hue_line(own, label) for label in ([*labels, 'all'] if labels else [])]
     return out
 
 # %% ../nbs/09a_benchmark.ipynb #0f188cbc
@@ -518,7 +538,7 @@ def protocol(
         probe=_probe())
     return p | dict(sha256=hashlib.sha256(json.dumps(p, sort_keys=True, ensure_ascii=False).encode()).hexdigest())
 
-# %% ../nbs/09a_benchmark.ipynb #1e608e38
+# %% ../nbs/09a_benchmark.ipynb #d49cd6dc
 def write_text(path, text):
     "Write a text file whole or not at all"
     path = Path(path)
@@ -531,6 +551,7 @@ def write_text(path, text):
         except BaseException: os.unlink(part); raise
     except OSError as e: raise ValueError(f'{path}: cannot be written ({e.strerror}). Choose another folder or name') from None
 
+# %% ../nbs/09a_benchmark.ipynb #0a60fa0c
 def differences(a, b) -> list:   # of str: the entries in which two protocols differ
     "What differs between two protocols"
     def entries(p): return {k2: v for k, o in p.items() if k != 'sha256' for k2, v in ({f'{k}.{i}': x for i, x in o.items()} if isinstance(o, dict) else {k: o}).items()}

@@ -55,9 +55,10 @@ def chosen(
     k = max(0, len(ranked) // 2 - 2 * n - n // 2)
     return [(t, rs) for t, rs in (('Worst', worst), ('As usual', middle[k:k + n]), ('Best', best[::-1])) if rs]
 
-# %% ../nbs/09b_report.ipynb #cb7e6a32
+# %% ../nbs/09b_report.ipynb #4178f3a8
 def _picture(name, a, says, alt): return dict(name=name, uri=as_uri(a), says=says, alt=alt, width=a.shape[1], height=a.shape[0])
 
+# %% ../nbs/09b_report.ipynb #6be68986
 def card(
     photo,          # `Photo`
     systems,        # list of `System`, without the baselines
@@ -108,7 +109,7 @@ def strips(
         out.append(dict(head=f'{MEASURES[k].head} {ARROWS[MEASURES[k].better]}'.strip(), ticks=ticks, systems=[strip(s, v, low, high) for s, v in lines.items()]))
     return out
 
-# %% ../nbs/09b_report.ipynb #6c9c87ac
+# %% ../nbs/09b_report.ipynb #540df365
 def _spread(s, k):
     lo, hi = s.get('intervals', {}).get(k, (float('nan'),) * 2)
     return '' if np.isnan(lo) or lo == hi or s['system'] == 'grey' and k.endswith(('_vs_grey', '_percent')) else f'{lo:.{HEADS[k].digits}f} to {hi:.{HEADS[k].digits}f}'
@@ -117,6 +118,7 @@ def _cell(s, k):
     if k not in s or np.isnan(s[k]): return dict(value='–', spread='')
     return dict(value=f'{s[k]:.{HEADS[k].digits}f}', spread=_spread(s, k))
 
+# %% ../nbs/09b_report.ipynb #381e2748
 def table_lines(
     summary: list,   # from `summarise`
 ) -> tuple:          # heads, lines of cells
@@ -208,7 +210,7 @@ def add_arguments(
     add('--inputs', metavar='DIR', help='only write the grey pictures that systems are given, and stop')
     add('--json', action='store_true', help='print summary, hues and protocol as JSON instead of a table')
 
-# %% ../nbs/09b_report.ipynb #96f7d5a9
+# %% ../nbs/09b_report.ipynb #c36ddee5
 def _checked(args, photos):
     "The regions; a `ValueError` for what can't work"
     if args.out:
@@ -223,13 +225,14 @@ def _checked(args, photos):
     if regions and not names & {r.file for r in regions}: raise ValueError(f'{args.regions}: none of its regions is in an evaluated photo. Its first is in {regions[0].file}')
     return regions
 
+# %% ../nbs/09b_report.ipynb #f090ae92
 def _frozen(args, photos):
     "The protocol of what was asked for; `ValueError` if it is not the frozen one"
     p = protocol(photos, args.size, args.regions, [k for k in ('lpips', 'fid') if getattr(args, k)])
     if args.protocol and Path(args.protocol).exists(): check_protocol(p, args.protocol)
     return p
 
-# %% ../nbs/09b_report.ipynb #55c74942
+# %% ../nbs/09b_report.ipynb #211124a4
 def _write_all(out, args, systems, photos, rows, result, left_out):
     "The files of -o"
     out = Path(out)
@@ -240,6 +243,7 @@ def _write_all(out, args, systems, photos, rows, result, left_out):
     write_text(out/'blind.html', blind_page(systems[0], photos, result['protocol'], args.size))
     return [out/k for k in ('report.html', 'blind.html', 'photos.csv', 'summary.json', 'protocol.json')]
 
+# %% ../nbs/09b_report.ipynb #56df68de
 def _printed(summary, rows, p):
     "What the command says"
     hues = summarise_hues(rows)
@@ -247,7 +251,27 @@ def _printed(summary, rows, p):
         f"{summary[0]['photos']} photo{'s'[:summary[0]['photos'] > 1]}, whole, {p['size']}; input BT.601 luma in 8 bits; means over photos; ↑ more is better, ↓ less is better, "
         f"colourfulness should be near the real one. Protocol {p['sha256'][:16]}"])
 
-# %% ../nbs/09b_report.ipynb #77b272bf
+# %% ../nbs/09b_report.ipynb #3faf24dc
+def _complete(photos, systems, say):
+    "The photos of which all systems may have a picture"
+    for s in systems:
+        lacks = [p for p in photos if not s.has(p)]
+        if lacks: say(f"left out for all systems: {len(lacks)} photo{'s'[:len(lacks) > 1]} of which {s.name} has no picture, such as {lacks[0].file}")
+        photos = [p for p in photos if s.has(p)]
+    if not photos: raise ValueError('no photo that all systems have a picture of')
+    return photos
+
+def _all_measured(args, photos, say):
+    "Systems, photos and rows"
+    regions = _checked(args, photos)
+    nets = dict(lpips=lpips_measure() if args.lpips else None, features=fid_features() if args.fid else None)
+    systems = open_systems(args.models, photos, size=args.size, saturation=args.saturation, mean_from=args.mean_chroma_from)
+    photos = _complete(photos, systems, say)
+    _frozen(args, photos)
+    rows = evaluate(systems, photos, args.size, regions, **nets, left_out=say)
+    return systems, [p for p in photos if p.file in {r['file'] for r in rows}], rows
+
+# %% ../nbs/09b_report.ipynb #cca8e7ed
 def run(
     args,  # what the parser of `add_arguments` understood
 ) -> int:  # exit status; errors for the user are `ValueError`s of one line
@@ -257,26 +281,11 @@ def run(
     photos = photos_to_judge(args.photos, args.size, say)
     if args.inputs: print(*write_inputs(photos, args.inputs, args.size), sep='\n'); return 0
     if args.out: page('blind', data={})   # Jinja2 is there
-    regions = _checked(args, photos)
-    nets = dict(lpips=lpips_measure() if args.lpips else None, features=fid_features() if args.fid else None)
-    systems = open_systems(args.models, photos, size=args.size, saturation=args.saturation, mean_from=args.mean_chroma_from)
-    photos = _complete(photos, systems, say)
-    _frozen(args, photos)
-    rows = evaluate(systems, photos, args.size, regions, **nets, left_out=say)
-    photos = [p for p in photos if p.file in {r['file'] for r in rows}]
-    p, summary = _frozen(args, photos), summarise(rows)   # once more: a command may have failed on a photo
+    systems, photos, rows = _all_measured(args, photos, say)
+    p, summary = _frozen(args, photos), summarise(rows)
     result = dict(summary=summary, hues=summarise_hues(rows), systems=[dict(name=s.name) | s.about for s in systems], left_out=left_out, protocol=p)
     written = _write_all(args.out, args, systems, photos, rows, result, left_out) if args.out else []
     if args.protocol and not Path(args.protocol).exists(): write_text(args.protocol, to_json(p))
     print(to_json(result) if args.json else _printed(summary, rows, p))
     print(*written, sep='\n', end='\n' if written else '', file=sys.stderr if args.json else sys.stdout)
     return 0
-
-def _complete(photos, systems, say):
-    "The photos of which all systems may have a picture"
-    for s in systems:
-        lacks = [p for p in photos if not s.has(p)]
-        if lacks: say(f"left out for all systems: {len(lacks)} photo{'s'[:len(lacks) > 1]} of which {s.name} has no picture, such as {lacks[0].file}")
-        photos = [p for p in photos if s.has(p)]
-    if not photos: raise ValueError('no photo that all systems have a picture of')
-    return photos
