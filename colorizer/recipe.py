@@ -11,6 +11,7 @@ __all__ = ['RECIPES', 'total_epochs', 'snapshot', 'go_on', 'save_checkpoint', 'l
 
 # %% ../nbs/04a_recipe.ipynb #76d73fa8
 import argparse, copy, io, json, os, signal, sys, time
+from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -154,7 +155,7 @@ class RunFolder:
         if rows[-1]['valid_loss'] == min(r['valid_loss'] for r in rows): save_weights(learn.model, self/'best.safetensors', facts)
 
 # %% ../nbs/04a_recipe.ipynb #9ad46b3e
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     "The run was asked to stop; everything is on disk"
 
 class Checkpoints(Callback):
@@ -434,7 +435,8 @@ def make_config(args, stages, model, train, valid, device, half):
 def device_name(device):
     "What a device is called"
     if device.type == 'cuda': return torch.cuda.get_device_name(device)
-    return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {torch.get_num_threads()} threads" if device.type == 'cpu' else str(device)
+    threads = 'one thread' if torch.get_num_threads() == 1 else f'{torch.get_num_threads()} threads'
+    return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {threads}" if device.type == 'cpu' else str(device)
 
 # %% ../nbs/04a_recipe.ipynb #1323a55a
 def _options_of(args, parser):
@@ -553,7 +555,11 @@ def _train(args, stages, sources, test, model, loss, saved):
     cbs = [Page(folder, valid, args.tensorboard)]
     try: progressive_resizing(stages, photos, model, args.out, loss, args.seed, saved, facts, num_workers=args.workers, half=half, cbs=cbs)
     except Interrupted: return _stopped(folder)
-    except TrainingError as e: folder.log(str(e)); raise
+    except TrainingError as e:
+        folder.log(f'stopped: {e}')
+        if folder.writes:
+            with suppress(ValueError, OSError): write_report(folder.path)
+        raise
     if folder.writes: _complete(folder, stages, valid, test, facts)
     return 0
 
@@ -574,7 +580,7 @@ def _stopped(folder):
     "Say how to go on"
     folder.log('interrupted')
     if folder.writes:
-        write_report(folder.path)
+        with suppress(ValueError): write_report(folder.path) # before the first epoch there is nothing to report
         print(f'stopped; all is kept. Go on with: colorizer train --resume --out {folder.path}', file=sys.stderr)
     return 130
 
