@@ -12,12 +12,12 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-# %% ../nbs/12_cli.ipynb #6071babe
+# %% ../nbs/12_cli.ipynb #f4f3984a
 COMMANDS = {  # word: (what it does, module, adds its options to a parser, runs and gives the exit status)
     'demo': ('colour the photos that come with colorizer', 'colorizer.cli', 'add_demo', 'run_demo'),
     'data': ('get photos ready for training', 'colorizer.cli', 'add_data', 'run_data'),
     'train': ('train a model', 'colorizer.recipe', 'add_arguments', 'run'),
-    'evaluate': ('measure how good the colours are', 'colorizer.evaluation', 'add_arguments', 'run'),
+    'evaluate': ('measure how good the colours are', 'colorizer.report', 'add_arguments', 'run'),
     'export': ('make an ONNX model from trained weights', 'colorizer.export', 'add_arguments', 'run'),
     'course': ('open the notebooks in JupyterLab', 'colorizer.cli', 'add_course', 'run_course'),
 }
@@ -128,7 +128,7 @@ def run_colour(args) -> int:
         except (ValueError, OSError) as e: failed = _complain(e)
     return failed
 
-# %% ../nbs/12_cli.ipynb #85b3949c
+# %% ../nbs/12_cli.ipynb #76f26c42
 def _complain(e) -> int:
     "One line on the error stream; the exit status"
     if isinstance(e, OSError) and e.strerror: e = f'{e.filename}: {e.strerror}' if e.filename else e.strerror
@@ -139,7 +139,7 @@ def _missing(e) -> int:
     "Say what to install for a module that isn't there"
     name = (e.name or '').split('.')[0]
     if name == 'colorizer': return _complain(f'{e.name} is not part of this installation')
-    extra = '' if name in ('numpy', 'PIL', 'onnxruntime', 'fastcore') else '[train]'
+    extra = '' if name in ('numpy', 'PIL', 'onnxruntime', 'fastcore') else '[evaluate]' if name in ('jinja2', 'lpips', 'pytorch_fid') else '[train]'
     return _complain(f'{name} is not installed. Run: pip install "colorizer{extra}"')
 
 # %% ../nbs/12_cli.ipynb #d25eaa1c
