@@ -94,6 +94,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'colorizer.cli._line': ('cli.html#_line', 'colorizer/cli.py'),
                                'colorizer.cli._make_folder': ('cli.html#_make_folder', 'colorizer/cli.py'),
                                'colorizer.cli._missing': ('cli.html#_missing', 'colorizer/cli.py'),
+                               'colorizer.cli._only_our_words': ('cli.html#_only_our_words', 'colorizer/cli.py'),
                                'colorizer.cli._out_folder': ('cli.html#_out_folder', 'colorizer/cli.py'),
                                'colorizer.cli._parser': ('cli.html#_parser', 'colorizer/cli.py'),
                                'colorizer.cli._reduced': ('cli.html#_reduced', 'colorizer/cli.py'),
