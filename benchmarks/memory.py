@@ -5,7 +5,8 @@
 
 The photo is the embedded `china`, enlarged, with grain added, so that it compresses like a scan. Peak memory is the largest resident set of
 the process (getrusage), with everything in it: Python, ONNX Runtime, the model, the photo. Time is that of `colorize_file`; beside it, decoding
-and encoding alone, and one run of the network.
+and encoding alone, and one run of the network. All times are seconds of processor time, which a busy machine doesn't change much: strips that
+are merged on two cores at once count twice, so the time on the clock is shorter on a machine that is idle.
 """
 import argparse, io, json, os, resource, subprocess, sys, tempfile, time
 from pathlib import Path
@@ -35,12 +36,12 @@ def measure(path, out):
     c = Colorizer()
     import numpy as np
     c.predict_chroma(np.zeros((192, 288), np.float32))  # the first run of a session takes longer than all others
-    start = time.perf_counter()
+    start = time.process_time()
     c.predict_chroma(np.zeros((192, 288), np.float32))
-    network = time.perf_counter() - start
-    idle, start = peak(), time.perf_counter()
+    network = time.process_time() - start
+    idle, start = peak(), time.process_time()
     colorize_file(c, path, out)
-    print(json.dumps(dict(peak=peak(), idle=idle, seconds=time.perf_counter() - start, network=network)))
+    print(json.dumps(dict(peak=peak(), idle=idle, seconds=time.process_time() - start, network=network)))
 
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024/SCALE
 
@@ -49,15 +50,15 @@ def decode_encode(path, out):
     "Seconds to decode the photo, and to encode the result again as it was encoded"
     from PIL import Image
     Image.MAX_IMAGE_PIXELS = None
-    start = time.perf_counter()
+    start = time.process_time()
     with Image.open(path) as img: img.load()
-    middle = time.perf_counter()
+    middle = time.process_time()
     with Image.open(out) as img:
         img.load()
         how = dict(qtables=img.quantization, subsampling=0) if img.format == 'JPEG' else {}
-        again = time.perf_counter()
+        again = time.process_time()
         img.save(io.BytesIO(), img.format, **how)
-    return middle - start, time.perf_counter() - again
+    return middle - start, time.process_time() - again
 
 
 def main():
@@ -67,14 +68,17 @@ def main():
     parser.add_argument('--deep', action='store_true', help='16-bit grey (png or tif)')
     parser.add_argument('--child', nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.child: return measure(*args.child)
-    print('| megapixels | peak, MB | of which before the photo | seconds | decode + encode | one network run | seconds / (2·(decode + encode) + network) |\n|---:|---:|---:|---:|---:|---:|---:|')
+    if args.child and args.megapixels == [0]: return measure(*args.child)
+    if args.child and args.megapixels == [-1]: return print(json.dumps(decode_encode(*args.child)))
+    if args.child: return make(Path(args.child[0]), args.megapixels[0], args.deep)
+    child = lambda n, *words: subprocess.run([sys.executable, __file__, *words, '--', str(n)], capture_output=True, text=True, check=True).stdout  # this process stays small: a child's peak begins at its parent's
+    print('| megapixels | peak, MB | before the photo, MB | seconds | decode + encode | one network run | seconds ÷ (2·(decode + encode) + network) |\n|---:|---:|---:|---:|---:|---:|---:|')
     for n in args.megapixels:
         with tempfile.TemporaryDirectory() as tmp:
             photo, out = (Path(tmp)/f'{k}.{args.format}' for k in ('photo', 'out'))
-            make(photo, n, args.deep)
-            r = subprocess.run([sys.executable, __file__, '--child', photo, out], capture_output=True, text=True, check=True)
-            o, (decode, encode) = json.loads(r.stdout), decode_encode(photo, out)
+            child(n, '--child', str(photo), str(out), '--format', args.format, *['--deep']*args.deep)
+            o = json.loads(child(0, '--child', str(photo), str(out)))
+            decode, encode = json.loads(child(-1, '--child', str(photo), str(out)))
             bound = 2*(decode + encode) + o['network']
             print(f"| {n:g} | {o['peak']:.0f} | {o['idle']:.0f} | {o['seconds']:.2f} | {decode + encode:.2f} | {o['network']:.2f} | {o['seconds']/bound:.2f} |", flush=True)
 
