@@ -550,7 +550,8 @@ def _train(args, stages, sources, test, model, loss, saved):
     photos = _photos_of(args, sources, folder)
     train,valid = photos(stages[0].size)
     _settle(args, stages, model, train, valid, device, half, folder)
-    facts = dict(options=str(args.out/'config.json'), photos=len(train), seed=args.seed, recipe=[asdict(s) for s in stages])
+    loss_options = {k: getattr(args, k) for k in ('vgg','vgg_layers','pixel_weight','chroma_weight','feature_weight','gram_weight','vivid')}
+    facts = dict(photos=len(train), seed=args.seed, recipe=[asdict(s) for s in stages], loss=loss_options) # no paths: weights travel
     cbs = [Page(folder, valid, args.tensorboard)]
     try: progressive_resizing(stages, photos, model, args.out, loss, args.seed, saved, facts, num_workers=args.workers, half=half, cbs=cbs)
     except Interrupted: return _stopped(folder)
