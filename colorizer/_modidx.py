@@ -352,4 +352,12 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'colorizer.training.save_history': ('training.html#save_history', 'colorizer/training.py'),
                                     'colorizer.training.save_weights': ('training.html#save_weights', 'colorizer/training.py'),
                                     'colorizer.training.to_arrays': ('training.html#to_arrays', 'colorizer/training.py'),
-                                    'colorizer.training.train': ('training.html#train', 'colorizer/training.py')}}}
+                                    'colorizer.training.train': ('training.html#train', 'colorizer/training.py')},
+            'colorizer.upsampling': { 'colorizer.upsampling._cubic_rows': ('upsampling.html#_cubic_rows', 'colorizer/upsampling.py'),
+                                      'colorizer.upsampling._mean3': ('upsampling.html#_mean3', 'colorizer/upsampling.py'),
+                                      'colorizer.upsampling._resize': ('upsampling.html#_resize', 'colorizer/upsampling.py'),
+                                      'colorizer.upsampling.apply_hints': ('upsampling.html#apply_hints', 'colorizer/upsampling.py'),
+                                      'colorizer.upsampling.guided_rows': ('upsampling.html#guided_rows', 'colorizer/upsampling.py'),
+                                      'colorizer.upsampling.hint_list': ('upsampling.html#hint_list', 'colorizer/upsampling.py'),
+                                      'colorizer.upsampling.luma_distance': ('upsampling.html#luma_distance', 'colorizer/upsampling.py'),
+                                      'colorizer.upsampling.slopes': ('upsampling.html#slopes', 'colorizer/upsampling.py')}}}
