@@ -5,25 +5,25 @@
 # %% auto #0
 __all__ = ['slopes', 'guided_rows', 'luma_distance', 'hint_list', 'apply_hints']
 
-# %% ../nbs/13_upsampling.ipynb #ef80b530
+# %% ../nbs/13_upsampling.ipynb #ea39ef13
 import numpy as np
 from PIL import Image, ImageColor
 
 from .photo import PhotoError, split
 
-# %% ../nbs/13_upsampling.ipynb #ed7b29df
+# %% ../nbs/13_upsampling.ipynb #403aa59e
 def _mean3(a):
     "Mean over 3×3 pixels [...,h,w]; the border is repeated"
     p = np.pad(a, [(0, 0)]*(a.ndim - 2) + [(1, 1), (1, 1)], mode='edge')
     p = p[..., :-2] + p[..., 1:-1] + p[..., 2:]
     return (p[..., :-2, :] + p[..., 1:-1, :] + p[..., 2:, :])/9
 
-# %% ../nbs/13_upsampling.ipynb #aa2f9aa4
+# %% ../nbs/13_upsampling.ipynb #077d75c8
 def slopes(
     guide,  # [h,w] luma
     chroma,  # [h,w,2]
     eps=2e-4,  # variance of luma that is noise
-    trust=2,  # power of R² that a slope is multiplied by
+    trust=4,  # power of R² that a slope is multiplied by
 ) -> np.ndarray:  # float32 [2,h,w]
     "How steeply chroma goes with luma around each pixel: the guided filter's `a` (He, Sun & Tang 2013, equation 5), shrunk where luma explains little."
     g, c = guide.astype(np.float64), np.moveaxis(chroma, -1, 0).astype(np.float64)
@@ -33,7 +33,7 @@ def slopes(
     r2 = (cov**2).sum(0)/(var*var_c.sum(0) + 1e-9)
     return (cov/(var + eps)*r2.clip(0, 1)**trust).astype(np.float32)
 
-# %% ../nbs/13_upsampling.ipynb #6694c377
+# %% ../nbs/13_upsampling.ipynb #c126b9fe
 def _cubic_rows(first, end, height, h):
     "Which of `h` rows are needed for rows `first` to `end` of `height`, and the weights [end-first, n] (Keys 1981)"
     pos = (np.arange(first, end) + .5)*h/height - .5
@@ -42,7 +42,7 @@ def _cubic_rows(first, end, height, h):
     w = np.where(t < 1, (1.5*t - 2.5)*t*t + 1, np.where(t < 2, ((-.5*t + 2.5)*t - 4)*t + 2, 0))
     return src.clip(0, h - 1), w.astype(np.float32)
 
-# %% ../nbs/13_upsampling.ipynb #9caac3c8
+# %% ../nbs/13_upsampling.ipynb #05123925
 def _resize(a, size, how=Image.Resampling.BICUBIC): return np.asarray(Image.fromarray(np.ascontiguousarray(a, np.float32)).resize(size, how))
 
 def guided_rows(
@@ -64,16 +64,17 @@ def guided_rows(
         return [cb + a_cb*detail, cr + a_cr*detail]
     return rows
 
-# %% ../nbs/13_upsampling.ipynb #56ea6923
+# %% ../nbs/13_upsampling.ipynb #3a4a81ec
 def luma_distance(
     guide,  # [h,w] luma in 0..1
     x, y,  # column and row of the pixel from which it is measured
-    step=.01,  # what each pixel of the way costs, beside the luma's change
+    step=.3,  # what a way as long as the short side costs, beside the luma's changes
 ) -> np.ndarray:  # float64 [h,w]
     "Least cost of a way from a pixel to every other, along rows and columns (Yatziv & Sapiro 2006, equation 2)."
     out, last = np.full(guide.shape, np.inf), None
     out[y, x] = 0
-    costs = [np.pad(np.cumsum(abs(np.diff(guide, axis=i)) + step, axis=i), [(1, 0) if i == k else (0, 0) for k in (0, 1)]) for i in (0, 1)]
+    each, pads = step/min(guide.shape), ([(1, 0), (0, 0)], [(0, 0), (1, 0)])
+    costs = [np.pad(np.cumsum(abs(np.diff(guide, axis=i)) + each, axis=i), pads[i]) for i in (0, 1)]
     while last is None or not np.array_equal(out, last):  # until nothing gets nearer
         last = out
         for i, cost in enumerate(costs):
@@ -83,7 +84,7 @@ def luma_distance(
         out = np.minimum(out, last)  # rounding must not keep it going
     return out
 
-# %% ../nbs/13_upsampling.ipynb #1f269b51
+# %% ../nbs/13_upsampling.ipynb #7b65c430
 def hint_list(
     hints,  # list of (x, y, colour): pixels from the left and from the top, '#rrggbb', a CSS name, or (r, g, b) in 0..255
     size,  # (width, height) of the upright photo
@@ -102,19 +103,19 @@ def hint_list(
         out.append((x, y, split(np.array(rgb, np.uint8))[1]))
     return out
 
-# %% ../nbs/13_upsampling.ipynb #6d4f7b97
+# %% ../nbs/13_upsampling.ipynb #0f6b81f1
 def apply_hints(
     chroma,  # [h,w,2] from the network
     guide,  # [h,w] luma in 0..1
     hints,  # as `hint_list` takes them
     size,  # (width, height) of the photo, in whose pixels the hints are
-    reach=.25,  # the distance at which hint and network count the same
+    reach=.4,  # the distance at which hint and network count the same
     power=4,  # how quickly one gives way to the other
 ) -> np.ndarray:  # float32 [h,w,2]
     "Chroma with the colours of hints blended in (Yatziv & Sapiro 2006, equation 4); the network's colours are one more source, at distance `reach`."
     (h, w), total, blend = guide.shape, np.ones(guide.shape), chroma.astype(np.float64)
     for x, y, colour in hint_list(hints, size):
-        d = luma_distance(guide, int(x*w/size[0]), int(y*h/size[1]))
+        d = luma_distance(_mean3(guide), int(x*w/size[0]), int(y*h/size[1]))
         weight = (np.maximum(d, .004)/reach)**-power  # at the hint itself the distance is 0
         total, blend = total + weight, blend + weight[..., None]*colour
     return (blend/total[..., None]).astype(np.float32)
