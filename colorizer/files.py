@@ -366,10 +366,11 @@ def colorize_file(
     colorizer,  # a `Colorizer`
     source,  # path, bytes or open binary file of a photo
     target,  # path of the result, or an open binary file
-    fmt=None,  # Pillow's name of the result's format; from the suffix of `target` if None
+    fmt=None,  # Pillow's name of the result's format; if None, what the suffix of `target` says, or that of the photo
     name=None,  # what the user knows the photo by
     skip_colour=False,  # leave alone what is in colour already
     show=None,  # called with the first picture and its result, both as arrays
+    ready=None,  # called with the path of the complete file, before it gets its name
 ) -> dict:  # 'status': 'coloured' or 'skipped'; 'size': [width, height]; 'pictures': how many; 'notes': list of lines
     "Colour a file: its pictures, and with them everything that was in it. Written whole or not at all."
     with open_file(source, name) as f:
@@ -382,7 +383,7 @@ def colorize_file(
             f.notes.append('in colour already; its own colours are replaced (--skip-colour leaves it alone)')
         results = _coloured(colorizer, itertools.chain([first], todo), show)
         del first
-        _write(target, fmt, results, f)
+        _write(target, fmt, results, f, ready)
         return out
 
 def _decoded(f):
@@ -402,12 +403,14 @@ def _coloured(colorizer, decoded, show):
         del rgb
 
 # %% ../nbs/14_files.ipynb #ba926de2
-def _write(target, fmt, results, f):
+def _write(target, fmt, results, f, ready):
     "Write results to a path or into an open file"
-    if not isinstance(target, (str, Path)): return write_pictures(target, fmt, results, f)
+    if not isinstance(target, (str, Path)):
+        same = 'JPEG' if f.format == 'MPO' else f.format
+        return write_pictures(target, fmt or (same if same in FORMATS.values() else 'PNG'), results, f)
     check_target(target, FORMATS)
     try:
-        with whole_file(target) as fp: write_pictures(fp, fmt or FORMATS[Path(target).suffix.lower()], results, f)
+        with whole_file(target, ready) as fp: write_pictures(fp, fmt or FORMATS[Path(target).suffix.lower()], results, f)
     except (PhotoError, ModelError): raise
     except Exception as e:  # encoders, like decoders, raise many things
         raise PhotoError(f'{target}: cannot be written ({getattr(e, "strerror", None) or e}). Choose another folder or name') from None

@@ -6,7 +6,7 @@
 __all__ = ['PROVIDERS', 'default_model', 'ModelError', 'Colorizer', 'render_size', 'fit_gamut', 'bilinear_rows', 'merge']
 
 # %% ../nbs/10_inference.ipynb #332b790d
-import os, threading
+import json, os, threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from importlib.resources import files
@@ -85,22 +85,30 @@ def _providers(names):
     found = [_provider(o) for o in ([names] if isinstance(names, str) else names or [])]
     return found + ['CPUExecutionProvider']*('CPUExecutionProvider' not in map(_name, found))
 
+# %% ../nbs/10_inference.ipynb #774358a3
+def _auto_size(session):
+    "One and a half times the side of the crops in the last training stage, as a multiple of 32; 192 if the model doesn't say"
+    try: trained = int(json.loads(session.get_modelmeta().custom_metadata_map['colorizer.facts'])['recipe']['size'])
+    except (KeyError, ValueError, TypeError): return 192
+    return min(max(32, round(1.5*trained/32)*32), 2048)
+
 # %% ../nbs/10_inference.ipynb #78be6693
 class Colorizer:
     "Colours photos: the network sees a small copy, the photo keeps its own luma."
     def __init__(self,
         model=None,  # ONNX file; the one in the package if None
-        size=192,  # short side, in pixels, of what the network sees
+        size=192,  # short side, in pixels, of what the network sees; 'auto' goes by the size at which the model was trained
         saturation=1.0,  # chroma is multiplied by this; 0 gives grey
         providers=None,  # 'cuda', 'coreml', 'directml' …, or a list of ONNX Runtime's own names; the CPU if None
         threads=None,  # all that this process may use if None
     ):
-        if not 32 <= size <= 2048: raise ValueError(f'size must be from 32 to 2048, not {size}')
+        if size != 'auto' and not (isinstance(size, int) and 32 <= size <= 2048): raise ValueError(f"size must be from 32 to 2048, or 'auto', not {size}")
         if not 0 <= saturation <= 10: raise ValueError(f'saturation must be from 0 to 10, not {saturation}')
-        self.path, self.size, self.saturation = Path(model or default_model()), size, saturation
+        self.path, self.saturation = Path(model or default_model()), saturation
         self.threads, found = threads or _threads(), _providers(providers)
         self.session = _session(self.path, found, self.threads)
         _check_contract(self.session, self.path)
+        self.size = _auto_size(self.session) if size == 'auto' else size
         self._one_at_a_time = threading.Lock() if _name(found[0]) == 'DmlExecutionProvider' else nullcontext()
         self._batches = not isinstance(self.session.get_inputs()[0].shape[0], int)  # an exported model may take one photo only
 

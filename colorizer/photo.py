@@ -31,7 +31,8 @@ def _check_file(path):
     "Raise `PhotoError` where there is no file with something in it"
     if path.is_dir(): raise PhotoError(f'{path}: this is a folder. Give the photos in it, such as {path/"*.jpg"}')
     if not path.exists(): raise PhotoError(f'{path}: no such file. Check the name and the folder')
-    if path.is_file() and not path.stat().st_size:
+    if not path.is_file(): raise PhotoError(f'{path}: not a file that can be read to and fro. A photo from a pipe goes in through -')
+    if not path.stat().st_size:
         raise PhotoError(f'{path}: the file is empty (0 bytes). Fetch it again from where it came from')
 
 def lazy_photo(
@@ -330,12 +331,14 @@ def resize_luma(
 @contextmanager
 def whole_file(
     path,  # what the file is called once it is whole
+    ready=None,  # called with the path of the complete file, before it gets its name
 ):
     "A binary file to write to, which becomes `path` if the block ends well and leaves nothing behind if it doesn't."
     path = Path(path)
     part = path.parent/f'.colorizer-{os.getpid()}-{uuid.uuid4().hex[:12]}.part'
     try:
         with open(part, 'x+b') as f: yield _Python(f)
+        if ready: ready(part)
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
 
@@ -390,6 +393,7 @@ def save_photo(
     img,  # Pillow image or array
     path,  # the suffix chooses the format
     like=None,  # Pillow image whose EXIF data and colour profile are kept
+    ready=None,  # called with the path of the complete file, before it gets its name
 ):
     "Write a photo whole or not at all. Raises `PhotoError` where that is not possible."
     path = Path(path)
@@ -397,6 +401,6 @@ def save_photo(
     fmt, img = FORMATS[path.suffix.lower()], Image.fromarray(to_rgb_array(img))
     try:
         meta = _metadata(like, img.size) if like is not None and fmt != 'BMP' else {}
-        with whole_file(path) as f: img.save(f, fmt, **_options.get(fmt, {}), **meta)
+        with whole_file(path, ready) as f: img.save(f, fmt, **_options.get(fmt, {}), **meta)
     except Exception as e:  # encoders, like decoders, raise many things
         raise PhotoError(f'{path}: cannot be written ({getattr(e, "strerror", None) or e}). Choose another folder or name') from None

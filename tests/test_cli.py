@@ -173,7 +173,7 @@ def bomb():
 
 BAD = {
     'missing.jpg': (None, 'no such file'),
-    'folder.jpg': ('folder', 'this is a folder'),
+    'folder.jpg': ('folder', 'no photos in this folder'),
     'empty.jpg': (b'', 'empty'),
     'letter.jpg': (b'Dear grandson, here is the photo.', 'not an image'),
     'cut.jpg': (truncated('JPEG'), 'cut short'),
