@@ -36,6 +36,12 @@ def _size(text):
     "An argparse type: a size for the network, or 'auto'"
     return text if text == 'auto' else _within(int, 32, 2048)(text)
 
+def _hint(text):
+    "An argparse type: x,y,colour"
+    x, y, colour = (text.split(',', 2) + ['', ''])[:3]
+    try: return float(x), float(y), colour.strip()
+    except ValueError: raise argparse.ArgumentTypeError(f'{text!r} is not X,Y,COLOUR such as 120,80,#a03020') from None
+
 def _add_look(parser):
     "The options on how photos are coloured"
     parser.add_argument('--size', type=_size, default=192, metavar='N',
@@ -57,6 +63,8 @@ def add_colour(parser):
         help='where the result goes: a file, or a folder (always a folder if there are several photos). Default: PHOTO_colour or FOLDER_colour beside it')
     parser.add_argument('-r', '--recursive', action='store_true', help="colour the photos in a folder's subfolders, too")
     _add_look(parser)
+    parser.add_argument('--hint', action='append', default=[], type=_hint, metavar='X,Y,COLOUR',
+        help='a colour that you know, at a place in pixels from the left and the top of the upright photo, such as 120,80,#a03020; it spreads over what is of similar light. May be given several times')
     parser.add_argument('--compare', action='store_true', help='write a before/after picture as well, NAME_compare')
     parser.add_argument('--skip-colour', action='store_true', help='leave photos alone that are in colour already: nothing is written for them. Toned prints (sepia) are coloured')
     parser.add_argument('--max-pixels', type=_within(int, 1, 10**12), metavar='N', help='largest photo that is opened (default: 178,956,970 pixels)')
@@ -146,7 +154,7 @@ class Run:
         from colorizer.folders import settings_of
         from colorizer.inference import Colorizer
         self.args, self.colorizer = args, Colorizer(args.model, args.size, args.saturation, args.device)
-        self.settings, self.photos, self.made = settings_of(self.colorizer), set(), {}
+        self.settings, self.photos, self.made = settings_of(self.colorizer, **dict(hints=args.hint) if args.hint else {}), set(), {}
 
     def key(self, job):
         "The fingerprint of a photo; None if nobody keeps a record, or if it can't be read, which shows again later"
@@ -172,7 +180,7 @@ class Run:
         from colorizer.photo import save_photo
         pair = []
         show = (lambda *arrays: pair.extend(map(_reduced, arrays))) if self.args.compare else None
-        out = colorize_file(self.colorizer, job.source, job.target, name=job.photo, skip_colour=self.args.skip_colour, show=show, ready=note(job.target))
+        out = colorize_file(self.colorizer, job.source, job.target, name=job.photo, skip_colour=self.args.skip_colour, hints=self.args.hint, show=show, ready=note(job.target))
         if out['status'] == 'skipped': return out
         if self.args.compare: save_photo(before_after(*pair).img, targets[1], ready=note(targets[1]))
         return out | dict(zip(('out', 'compare'), map(str, targets)))
@@ -260,7 +268,7 @@ def _to_stdout(run) -> int:
     if args.json or args.compare: raise ValueError('standard output takes the photo and nothing else. Give a file with -o')
     if sys.stdout.isatty(): raise ValueError('the photo would go to the terminal. Add > FILE, or -o FILE')
     name = 'standard input' if args.photos == ['-'] else args.photos[0]
-    out = colorize_file(run.colorizer, _stdin() if args.photos == ['-'] else name, data := io.BytesIO(), name=name, skip_colour=args.skip_colour)
+    out = colorize_file(run.colorizer, _stdin() if args.photos == ['-'] else name, data := io.BytesIO(), name=name, skip_colour=args.skip_colour, hints=args.hint)
     for o in out['notes']: _say(f'{name}: {o}')
     sys.stdout.buffer.write(data.getbuffer())
     sys.stdout.buffer.flush()

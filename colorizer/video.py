@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VIDEOS', 'TARGETS', 'motion', 'warp', 'flicker', 'Smoother', 'VideoError', 'video_target', 'colorize_video']
 
-# %% ../nbs/16_video.ipynb #9e30fdcb
+# %% ../nbs/16_video.ipynb #99ae859a
 import hashlib, heapq, json, os, shutil, time, uuid
 from contextlib import closing, suppress
 from fractions import Fraction
@@ -18,7 +18,7 @@ from .inference import Colorizer, fit_gamut, render_size
 from .photo import resize_luma
 from .upsampling import guided_rows
 
-# %% ../nbs/16_video.ipynb #717d42be
+# %% ../nbs/16_video.ipynb #280f566f
 def motion(
     now, before,  # [h,w] lumas in 0..1
 ) -> np.ndarray:  # float32 [h,w,2] = (columns, rows)
@@ -36,7 +36,7 @@ def warp(
     y, x = np.mgrid[:a.shape[0], :a.shape[1]].astype(np.float32)
     return cv2.remap(a, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
-# %% ../nbs/16_video.ipynb #a5cec38c
+# %% ../nbs/16_video.ipynb #355452d8
 def flicker(
     lumas,  # list of [h,w] in 0..1, one after the other
     chromas,  # list of [h,w,2]
@@ -51,7 +51,7 @@ def flicker(
         out.append(255*float(change[seen].mean())**.5 if seen.any() else 0.)
     return out
 
-# %% ../nbs/16_video.ipynb #0bbe48c4
+# %% ../nbs/16_video.ipynb #29cec3fd
 class Smoother:
     "Chroma smoothed over time, along the motion. Call it for one frame after the other."
     def __init__(self,
@@ -77,7 +77,7 @@ class Smoother:
         trust = self.keep*np.exp(-(difference/self.fit)**2)[..., None]
         return chroma + trust*(warp(self.chroma, flow) - chroma)
 
-# %% ../nbs/16_video.ipynb #fe03594b
+# %% ../nbs/16_video.ipynb #4efdcd5b
 VIDEOS = set('.mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .vob'.split())
 TARGETS = {'.mp4', '.m4v', '.mov', '.mkv'}
 
@@ -96,7 +96,7 @@ def _open(path):
     source.close()
     raise VideoError(f'{path}: there is no picture in it, only {", ".join(sorted({o.type for o in source.streams})) or "nothing"}')
 
-# %% ../nbs/16_video.ipynb #883cda23
+# %% ../nbs/16_video.ipynb #5a17621f
 def _upright(frame):
     "The luma plane of a decoded frame as uint8 [H,W], turned upright"
     plane = (frame if frame.format.name in ('yuv420p', 'yuvj420p', 'yuv422p', 'yuvj422p', 'yuv444p', 'yuvj444p') else frame.reformat(format='yuv420p')).planes[0]
@@ -122,7 +122,7 @@ def _at(pts, stream):
     s = float((pts or 0)*stream.time_base)
     return f'{int(s)//60}:{int(s)%60:02}'
 
-# %% ../nbs/16_video.ipynb #7067d92b
+# %% ../nbs/16_video.ipynb #3abbcedf
 _MATRIX = {1: (1.8556, 1.5748), 9: (1.8814, 1.4746)}  # code of the colour space: (B-Y)/Cb and (R-Y)/Cr of BT.709, BT.2020; else BT.601
 
 def _chroma_planes(y, chroma, small, full_range, matrix, saturation=1.):
@@ -143,7 +143,7 @@ def _frame(y, u, v):
     y = np.pad(y, [(0, o % 2) for o in y.shape], mode='edge')
     return av.VideoFrame.from_ndarray(np.concatenate([y.ravel(), u.ravel(), v.ravel()]).reshape(-1, y.shape[1]), format='yuv420p')
 
-# %% ../nbs/16_video.ipynb #7110e0db
+# %% ../nbs/16_video.ipynb #5aa59703
 def _look(frame, upright):
     "How the encoder must understand the planes: full range, colour space, pixel shape"
     yuv, code = frame.format.name.startswith('yuv'), int(frame.colorspace)
@@ -162,7 +162,7 @@ def _encoder(out, shape, video, look, turned):
     if ratio: c.sample_aspect_ratio = 1/ratio if turned else ratio
     return stream
 
-# %% ../nbs/16_video.ipynb #4be12b38
+# %% ../nbs/16_video.ipynb #08529c0e
 def _write_part(path, frames, limit, video, paint):
     "Up to `limit` frames into a file, which is there whole or not at all; how many there were"
     import av
@@ -182,7 +182,7 @@ def _write_part(path, frames, limit, video, paint):
     finally: part.unlink(missing_ok=True)
     return n
 
-# %% ../nbs/16_video.ipynb #1ade2466
+# %% ../nbs/16_video.ipynb #26918d02
 def _claim(folder, job):
     "Make the folder for parts, or take it over if it holds parts of the same job"
     note, said = folder/'job.json', None
@@ -205,7 +205,7 @@ def _resume(folder, smoother):
     with np.load(states[-1], allow_pickle=False) as o: smoother.luma, smoother.chroma, frames = o['luma'], o['chroma'], int(o['frames'])
     return [o.with_suffix('.nut') for o in states], frames
 
-# %% ../nbs/16_video.ipynb #9aa1a8f7
+# %% ../nbs/16_video.ipynb #b1906399
 def _kept(source, target):
     "Streams of the clip that are copied as they are. Raises `VideoError` if the result can't hold its sound"
     import av
@@ -217,7 +217,7 @@ def _kept(source, target):
 
 def _muxer(target): return {'.mkv': 'matroska', '.mov': 'mov'}.get(target.suffix.lower(), 'mp4')
 
-# %% ../nbs/16_video.ipynb #675436a2
+# %% ../nbs/16_video.ipynb #898414dc
 def _packets(source, streams, out, close=()):
     "(time in seconds, packet for its stream in the result) of some streams, in order"
     for packet in source.demux([o for o in streams]):
@@ -247,7 +247,7 @@ def _join(parts, path, target):
         os.replace(temp, target)
     finally: temp.unlink(missing_ok=True)
 
-# %% ../nbs/16_video.ipynb #860639d8
+# %% ../nbs/16_video.ipynb #49290642
 def _painter(colorizer, smoother):
     "A function of a luma plane that gives the planes U and V"
     def paint(y, full_range, matrix):
@@ -275,7 +275,7 @@ def _check(clip, target):
         length = video.duration*video.time_base if video.duration else Fraction(source.duration or 0, 10**6)
         return video.frames or round(length*(video.average_rate or 25)) or None
 
-# %% ../nbs/16_video.ipynb #9ce6efb4
+# %% ../nbs/16_video.ipynb #42e2b0b1
 def colorize_video(
     clip,  # path of a clip
     target=None,  # where the result goes: MP4, MOV or MKV; `video_target` if None
@@ -298,7 +298,7 @@ def colorize_video(
     shutil.rmtree(folder)
     return target
 
-# %% ../nbs/16_video.ipynb #59b52278
+# %% ../nbs/16_video.ipynb #56f513ed
 def _job(clip, colorizer, keep, part):
     "What the result depends on"
     stat, model = clip.stat(), hashlib.sha256(Path(colorizer.path).read_bytes()).hexdigest()
