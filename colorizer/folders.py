@@ -37,8 +37,9 @@ def find_photos(
             path = here/o.name
             if o.name.startswith('.'): continue
             if not os.path.isdir(path): found += [path]*(path.suffix.lower() in PHOTOS and (os.path.isfile(path) or o.is_symlink()))  # a broken link is worth a complaint
-            elif not recursive: left += 1
-            elif not os.path.exists(path/RECORD): todo.append(path)
+            elif os.path.exists(path/RECORD): continue
+            elif recursive: todo.append(path)
+            else: left += 1
     return sorted(found), bad, left
 
 def _number(folder):
@@ -132,7 +133,8 @@ def is_done(self: Record,
 @patch
 def is_ours(self: Record, result) -> bool:
     "Whether the file at `result` is as it was written, so that it may be replaced."
-    return _hash(result) in {o['sha256'] for o in self.lines.get(self._name(result), [])}
+    known = {o['sha256'] for o in self.lines.get(self._name(result), [])}
+    return bool(known) and os.path.isfile(result) and _hash(result) in known
 
 @patch
 def add(self: Record,
