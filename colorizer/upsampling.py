@@ -110,7 +110,7 @@ def apply_hints(
     hints,  # as `hint_list` takes them
     size,  # (width, height) of the photo, in whose pixels the hints are
     reach=.4,  # the distance at which hint and network count the same
-    power=4,  # how quickly one gives way to the other
+    power=6,  # how quickly one gives way to the other
 ) -> np.ndarray:  # float32 [h,w,2]
     "Chroma with the colours of hints blended in (Yatziv & Sapiro 2006, equation 4); the network's colours are one more source, at distance `reach`."
     (h, w), total, blend = guide.shape, np.ones(guide.shape), chroma.astype(np.float64)

@@ -88,10 +88,9 @@ def _open(path):
     "The clip `path` and its first video stream"
     import av
     try: source = av.open(str(path))
-    except OSError as e:  # PyAV's errors are some of these too
+    except av.error.FFmpegError as e:
         if not Path(path).exists(): raise VideoError(f'{path}: no such file. Check the name and the folder') from None
         raise VideoError(f'{path}: not a clip that can be read ({e.strerror}). Give an MP4, MKV, MOV or AVI file') from None
-    except ValueError as e: raise VideoError(f'{path}: not a clip that can be read ({e})') from None
     if source.streams.video: return source, source.streams.video[0]
     source.close()
     raise VideoError(f'{path}: there is no picture in it, only {", ".join(sorted({o.type for o in source.streams})) or "nothing"}')
@@ -105,6 +104,7 @@ def _upright(frame):
 
 def _frames(path):
     "(luma plane, time in units of the stream's time base, decoded frame) of each frame of a clip; times only go up"
+    import av
     source, video = _open(path)
     video.thread_type = 'AUTO'
     step, last = max(1, int(1/(video.average_rate or 25)/video.time_base)), None
@@ -114,7 +114,7 @@ def _frames(path):
                 now = frame.pts if frame.pts is not None else 0 if last is None else last + step
                 last = now if last is None else max(now, last + 1)
                 yield _upright(frame), last, frame
-        except OSError as e: raise VideoError(f'{path}: damaged after {_at(last, video)} ({e.strerror}). Repair it, or cut it off there') from None
+        except av.error.FFmpegError as e: raise VideoError(f'{path}: damaged after {_at(last, video)} ({e.strerror}). Repair it, or cut it off there') from None
     if last is None: raise VideoError(f'{path}: there is no frame in it that can be read')
 
 def _at(pts, stream):
@@ -218,9 +218,9 @@ def _kept(source, target):
 def _muxer(target): return {'.mkv': 'matroska', '.mov': 'mov'}.get(target.suffix.lower(), 'mp4')
 
 # %% ../nbs/16_video.ipynb #898414dc
-def _packets(source, streams, out, close=()):
+def _packets(source, streams, out):
     "(time in seconds, packet for its stream in the result) of some streams, in order"
-    for packet in source.demux([o for o in streams]):
+    for packet in source.demux(streams):
         if packet.dts is None: continue  # the end
         at = float(packet.dts*packet.time_base)
         packet.stream = out[packet.stream.index]
