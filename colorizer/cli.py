@@ -16,7 +16,7 @@ from pathlib import Path
 COMMANDS = {  # word: (what it does, module, adds its options to a parser, runs and gives the exit status)
     'demo': ('colour the photos that come with colorizer', 'colorizer.cli', 'add_demo', 'run_demo'),
     'data': ('get photos ready for training', 'colorizer.cli', 'add_data', 'run_data'),
-    'train': ('train a model', 'colorizer.training', 'add_arguments', 'run'),
+    'train': ('train a model', 'colorizer.recipe', 'add_arguments', 'run'),
     'evaluate': ('measure how good the colours are', 'colorizer.evaluation', 'add_arguments', 'run'),
     'export': ('make an ONNX model from trained weights', 'colorizer.export', 'add_arguments', 'run'),
     'app': ('a page in your browser: drop a photo, see it in colour', 'colorizer.app', 'add_arguments', 'run'),

@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['PHOTO_SUFFIXES', 'MANIFEST', 'DIV2K_URL', 'DIV2K', 'to_grey', 'DataError', 'find_photos', 'load_photo', 'shrink',
-           'has_colour', 'prepare', 'skipped', 'PhotoSet', 'flip_warp', 'FlipWarp', 'augmentations', 'TensorGrey',
-           'ToFloat', 'GreyInput', 'split_photos', 'colour_dls', 'Archive', 'download', 'extract', 'fetch_div2k']
+           'has_colour', 'prepare', 'skipped', 'seed_of', 'fixed_draw', 'PhotoSet', 'flip_warp', 'FlipWarp',
+           'augmentations', 'TensorGrey', 'ToFloat', 'GreyInput', 'split_photos', 'SeedBatch', 'EpochDL', 'colour_dls',
+           'Archive', 'download', 'extract', 'fetch_div2k']
 
 # %% ../nbs/01_data.ipynb #9075e710
 import hashlib, json, os, random, shutil, stat, sys, time, warnings, zipfile, zlib
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from io import BytesIO
@@ -167,7 +169,7 @@ def _build(todo, folder, made, workers, progress):
     "Cache the photos in `todo`; returns their entries by source"
     res,jobs = {}, [(o, str(folder), made) for o in todo]
     with open(folder/MANIFEST, 'a', encoding='utf-8') as f:
-        for o in tqdm(_run(jobs, workers), total=len(jobs), desc=folder.name, unit=' photos', disable=not (progress and jobs)):
+        for o in tqdm(_run(jobs, workers), total=len(jobs), desc=folder.name, unit=' photos', disable=None if progress and jobs else True):
             f.write(json.dumps(o)+'\n'); f.flush()
             res[o['source']] = o
     return res
@@ -213,15 +215,31 @@ def skipped(
     "The photos that `prepare` couldn't use, and why"
     return {k: v['skipped'] for k,v in _read_manifest(Path(cache)/f'{size}px').items() if 'skipped' in v}
 
+# %% ../nbs/01_data.ipynb #780ece1b
+def seed_of(
+    *words # What the draw is for: numbers and texts
+)->int: # In 0..2⁶³-1
+    "A seed made of what it is for: the same words, the same seed, in every process and on every machine"
+    return int.from_bytes(hashlib.sha256('/'.join(map(str, words)).encode()).digest()[:8], 'big') >> 1
+
+@contextmanager
+def fixed_draw(draw, *words):
+    "Inside, torch's random numbers on the CPU depend on `draw` and `words` only; `draw=None` leaves them as they are"
+    if draw is None: yield; return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed_of(draw, *words))
+        yield
+
 # %% ../nbs/01_data.ipynb #1e996c46
 class PhotoSet:
     "Photos as squares, uint8 `[size,size,3]`"
+    n_inp = 1 # of the batches, the first element is the input: fastai would find out with a batch of its own
     def __init__(self,
         photos, # Paths
         size:int, # Side of the squares, in pixels
         min_scale:float|None=None, # Random crops of at least this share of the photo's area; None: the largest square in the middle
         split_idx:int=1 # 0 for training: fastai's random transforms act on such sets only
-    ): self.photos,self.size,self.min_scale,self.split_idx = list(photos),size,min_scale,split_idx
+    ): self.photos,self.size,self.min_scale,self.split_idx,self.draw = list(photos),size,min_scale,split_idx,None
 
     def __len__(self): return len(self.photos)
 
@@ -234,7 +252,8 @@ class PhotoSet:
 
     def __getitem__(self, i):
         img = load_photo(self.photos[i], self.size)
-        return torch.from_numpy(np.array(img.resize((self.size,)*2, Image.Resampling.BICUBIC, box=self.box(img))))
+        with fixed_draw(self.draw, i): box = self.box(img)
+        return torch.from_numpy(np.array(img.resize((self.size,)*2, Image.Resampling.BICUBIC, box=box)))
 
 # %% ../nbs/01_data.ipynb #c173e658
 def flip_warp(
@@ -303,6 +322,31 @@ def split_photos(
     last = max(valid_pct, min(ranks.values()))
     return [o for o in photos if ranks[o]>last], [o for o in photos if ranks[o]<=last]
 
+# %% ../nbs/01_data.ipynb #cf2cef50
+class SeedBatch(Transform):
+    "Seeds what the transforms after it draw for a batch by the epoch, the number of the batch and the process; without an epoch it does nothing"
+    epoch,batch,rank = None,0,0
+    def encodes(self, x:torch.Tensor):
+        if self.epoch is None: return x
+        torch.manual_seed(seed_of(self.epoch, self.batch, self.rank))
+        self.batch += 1
+        return x
+
+class EpochDL(TfmdDL):
+    "A loader whose order and crops follow from `epoch`, if that is set"
+    epoch,skip,share,limit = None,0,(0,1),0 # what the epoch is called, batches to leave out, (which, of how many processes), photos an epoch (0: all)
+
+    def __len__(self): return min(self.n, self.limit or self.n)//(self.bs*self.share[1])
+
+    def get_idxs(self):
+        idxs,(rank,n) = list(range(self.n)), self.share
+        self.dataset.draw = self.epoch
+        for o in self.after_batch.fs:
+            if isinstance(o, SeedBatch): o.epoch,o.batch,o.rank = self.epoch,self.skip,rank
+        if self.epoch is None: return super().get_idxs()
+        random.Random(seed_of(self.epoch)).shuffle(idxs)
+        return [o for i in range(self.skip, len(self)) for o in idxs[(i*n+rank)*self.bs:(i*n+rank+1)*self.bs]]
+
 # %% ../nbs/01_data.ipynb #7fc2f992
 def _sides(photos, valid, valid_pct, seed):
     "Photos to train on and to validate on; a photo given for validation is never trained on"
@@ -334,9 +378,9 @@ def colour_dls(
     if not valid: raise DataError('no photos to validate on: give some or leave `valid` out')
     device = torch.device(device or default_device())
     kw = dict(num_workers=num_workers, pin_memory=device.type=='cuda', device=device)
-    tfms,aug = [ToFloat(), GreyInput()], augmentations(max_lighting, max_warp) if augment else []
+    tfms,aug = [ToFloat(), GreyInput()], [SeedBatch(), *augmentations(max_lighting, max_warp)] if augment else []
     dls = DataLoaders(
-        TfmdDL(PhotoSet(train, size, min_scale if augment else None, 0), bs=bs, shuffle=True, drop_last=True, after_batch=tfms+aug, **kw),
+        EpochDL(PhotoSet(train, size, min_scale if augment else None, 0), bs=bs, shuffle=True, drop_last=True, after_batch=tfms+aug, **kw),
         TfmdDL(PhotoSet(valid, size), bs=valid_bs or bs, after_batch=tfms, **kw), device=device)
     dls.train.rng = random.Random(seed)
     return dls

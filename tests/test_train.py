@@ -1,5 +1,7 @@
 """`colorizer train`, end to end: photos in, weights out, exported, and a photo coloured with them."""
-import json, os, subprocess, sys
+import csv, io, json, os, random, shutil, signal, subprocess, sys, time
+from contextlib import redirect_stderr, redirect_stdout
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,19 +9,40 @@ import torch
 import torchvision
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from colorizer.cli import main
 from colorizer.photo import sample_photos
 
+SMOKE = ['--size', 32, 48, '--bs', 4, '--frozen-epochs', 1, 0, '--epochs', 2, '--warmup', 0]
 
-def colorizer(*words, **env):
-    return subprocess.run([sys.executable, '-m', 'colorizer', *map(str, words)], capture_output=True, text=True, timeout=600,
-                          env={**os.environ, 'OMP_NUM_THREADS': '1', **env})
+
+ENV = {**os.environ, 'OMP_NUM_THREADS': '1'}  # another number of threads adds up in another order
+
+
+def command(*words): return [sys.executable, '-m', 'colorizer', *map(str, words)]
+
+
+def colorizer(*words):
+    "The command, in this process: importing torch takes longer than most of what is tested here"
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err): status = main(list(map(str, words)))
+    return SimpleNamespace(returncode=status, stdout=out.getvalue(), stderr=err.getvalue())
+
+
+def history(folder):
+    with open(folder/'history.csv', newline='') as f: return list(csv.DictReader(f))
+
+
+def same_weights(a, b):
+    a, b = load_file(a), load_file(b)
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 @pytest.fixture(scope='module')
 def work(tmp_path_factory):
     "A folder of small photos, and encoder weights in torchvision's layout"
+    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp('train')
     (folder/'photos').mkdir()
     for name, path in sample_photos().items():
@@ -30,11 +53,13 @@ def work(tmp_path_factory):
     return folder
 
 
+def train_words(work, out): return ['train', work/'photos', '--out', out, *SMOKE, '--encoder-weights', work/'encoder.safetensors', '--cache', work/'cache']
+
+
 @pytest.fixture(scope='module')
 def run(work):
-    "A finished run of two epochs"
-    r = colorizer('train', work/'photos', '--out', work/'run', '--size', 32, '--bs', 4, '--frozen-epochs', 1, '--epochs', 1,
-                  '--encoder-weights', work/'encoder.safetensors')
+    "A finished run: two sizes, five epochs"
+    r = colorizer(*train_words(work, work/'run'), '--test', sample_photos()['cat'], sample_photos()['coffee'], '--tensorboard')
     assert r.returncode == 0, r.stderr
     return r
 
@@ -43,58 +68,275 @@ def facts(path):
     with safe_open(path, 'pt') as f: return json.loads(f.metadata()['facts'])
 
 
-def test_a_run_leaves_weights_history_and_pictures(run, work):
+def test_a_run_leaves_everything_in_its_folder(run, work):
     names = {o.name for o in (work/'run').iterdir()}
-    assert names == {'cache', 'last.safetensors', 'best.safetensors', 'history.csv', 'before_after.jpg', 'curves.png'}
-    assert len((work/'run/history.csv').read_text().splitlines()) == 3
-    assert run.stdout.splitlines()[-1] == str(work/'run/last.safetensors')
-    assert [line.split()[:2] for line in run.stdout.splitlines()[:2]] == [['1', 'frozen'], ['2', 'all']]
-    for picture in ('before_after.jpg', 'curves.png'): Image.open(work/'run'/picture).load()
+    assert names == {'config.json', 'history.csv', 'log.txt', 'checkpoint.pt', 'last.safetensors', 'best.safetensors', '32px.safetensors', '48px.safetensors',
+                     'grids', 'curves.png', 'model.onnx', 'report.html', 'test.json', 'tensorboard'}
+    assert {o.name for o in (work/'run/grids').iterdir()} == {'stage1_32px.jpg', 'stage2_48px.jpg', 'sizes.jpg'}
+    for picture in ('grids/sizes.jpg', 'curves.png'): Image.open(work/'run'/picture).load()
+    assert any((work/'run/tensorboard').iterdir())
+    assert run.stdout.splitlines()[-2:] == [str(work/'run/model.onnx'), str(work/'run/report.html')]
 
 
-def test_the_weights_say_how_they_came_about(run, work):
+def test_every_epoch_is_told_and_kept(run, work):
+    rows = history(work/'run')
+    assert [(r['size'], r['frozen'], r['cooling']) for r in rows] == [('32', 'True', 'False'), ('32', 'False', 'False'), ('32', 'False', 'True'),
+                                                                      ('48', 'False', 'False'), ('48', 'False', 'True')]
+    lines = [line.split()[:2] for line in run.stdout.splitlines() if line.startswith('   ') and line.split()[0].isdigit()]
+    assert lines == [['1', 'frozen'], ['2', 'all'], ['3', 'cooling'], ['4', 'all'], ['5', 'cooling']]
+    assert rows[1]['note'] == 'cap: no more than 2 epochs' and rows[1]['note'] in run.stdout
+    assert [o.split(' ', 2)[2] for o in (work/'run/log.txt').read_text().splitlines()][-1] == 'done'
+
+
+def test_config_and_weights_say_how_they_came_about(run, work):
+    config = json.loads((work/'run/config.json').read_text())
+    assert [s['size'] for s in config['stages']] == [32, 48] and config['photos']['train'] + config['photos']['valid'] == 28
+    assert config['options']['vivid'] == 6. and config['versions']['torch'] == torch.__version__.split('+')[0]
     f = facts(work/'run/last.safetensors')
-    assert (f['recipe']['size'], f['recipe']['frozen_epochs'], f['seed'], f['options']['vivid']) == (32, 1, 42, 6.)
-    assert 20 <= f['photos'] <= 28 and f['versions']['torch'] == torch.__version__.split('+')[0]
+    assert f['seed'] == 42 and f['history']['epoch'] == 5 and [s['size'] for s in f['recipe']] == [32, 48]
 
 
-def test_the_same_seed_gives_the_same_history(run, work):
-    "From the decoder's first weights to the order of the photos"
-    again = colorizer('train', work/'photos', '--out', work/'again', '--size', 32, '--bs', 4, '--frozen-epochs', 1, '--epochs', 1,
-                      '--encoder-weights', work/'encoder.safetensors')
-    assert again.returncode == 0, again.stderr
-    assert (work/'again/history.csv').read_text() == (work/'run/history.csv').read_text()
+def test_the_final_measurement_is_of_the_given_photos(run, work):
+    result = json.loads((work/'run/test.json').read_text())
+    assert result['photos'] == 2 and {r['name'] for r in result['rows']} >= {'this model', 'left grey'}
 
 
-def test_trained_weights_export_and_colour(run, work):
-    r = colorizer('export', work/'run/last.safetensors', work/'mine.onnx')
-    assert r.returncode == 0, r.stderr
-    r = colorizer(sample_photos()['cat'], '--model', work/'mine.onnx', '-o', work/'cat.jpg')
+def test_the_model_colours_a_photo(run, work):
+    r = colorizer(sample_photos()['cat'], '--model', work/'run/model.onnx', '-o', work/'cat.jpg')
     assert r.returncode == 0, r.stderr
     with Image.open(work/'cat.jpg') as img: assert img.size == Image.open(sample_photos()['cat']).size
-
-
-def test_going_on_from_earlier_weights(run, work):
-    r = colorizer('train', work/'photos', '--out', work/'more', '--size', 32, '--bs', 4, '--frozen-epochs', 0, '--epochs', 1, '--lr', 0,
-                  '--from', work/'run/last.safetensors')
+    r = colorizer('export', work/'run/32px.safetensors', work/'mine.onnx')
     assert r.returncode == 0, r.stderr
+
+
+def test_going_on_from_earlier_weights_and_from_the_default_model(run, work):
+    for start, name in ((work/'run/last.safetensors', 'more'), ('default', 'tuned')):
+        r = colorizer('train', work/'photos', '--out', work/name, '--size', 32, '--bs', 4, '--frozen-epochs', 0, '--epochs', 1, '--lr', 0, '--from', start, '--cache', work/'cache')
+        assert r.returncode == 0, r.stderr
     with safe_open(work/'run/last.safetensors', 'np') as a, safe_open(work/'more/last.safetensors', 'np') as b:
         name = 'encoder.features.0.0.weight'
-        np.testing.assert_allclose(b.get_tensor(name), a.get_tensor(name), atol=1e-6) # at a rate of 0 nothing is learned
+        np.testing.assert_allclose(b.get_tensor(name), a.get_tensor(name), atol=1e-6)  # at a rate of 0 nothing is learned
+    tuned, shipped = work/'tuned.jpg', work/'shipped.jpg'
+    for out, more in ((tuned, ['--model', work/'tuned/model.onnx']), (shipped, [])): assert colorizer(sample_photos()['cat'], '-o', out, *more).returncode == 0
+    difference = np.abs(np.asarray(Image.open(tuned), float) - np.asarray(Image.open(shipped), float)).mean()
+    assert difference < 1, difference
+
+
+# Whatever stops a run, --resume ends where the run would have ended: `run` is the run that nobody stopped.
+
+def resume(out):
+    r = colorizer('train', '--resume', '--out', out)
+    assert r.returncode == 0, r.stderr
+    return r
+
+
+def assert_same_end(work, out):
+    assert (out/'history.csv').read_text() == (work/'run/history.csv').read_text()
+    for name in ('32px', '48px', 'last', 'best'): assert same_weights(out/f'{name}.safetensors', work/f'run/{name}.safetensors'), name
+    assert not [o.name for o in out.iterdir() if o.name.startswith('.')]
+
+
+def wait_for(path, seconds=300):
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f'{path} never came'
+        time.sleep(.02)
+
+
+def wait_for_change(path):
+    size, end = path.stat().st_size, time.monotonic() + 300
+    while path.stat().st_size == size and time.monotonic() < end: time.sleep(.02)
+
+
+def test_kill_9_at_random_points(run, work):
+    out, draw = work/'killed', random.Random(int(os.environ.get('KILL_SEED', time.time())))
+    for n in range(2):
+        words = ['train', '--resume', '--out', out] if n else train_words(work, out)
+        p = subprocess.Popen(command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV)
+        wait_for(out/'config.json')
+        if n: wait_for_change(out/'log.txt')  # a resumed run imports first
+        time.sleep(draw.uniform(0, 4))
+        p.kill(); p.wait()
+        for o in out.glob('.*'): o.unlink()  # what a kill leaves behind does no harm, but would fail the check below
+    resume(out)
+    assert_same_end(work, out)
+
+
+PATCHED = """
+import os, sys
+import colorizer.recipe as recipe
+write, left = recipe._write_through, {n}
+def half(path, data):
+    global left
+    left -= 1
+    if left == 0:
+        write(path, bytes(data)[:1000])
+        os._exit(9)
+    write(path, data)
+recipe._write_through = half
+from colorizer.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture(scope='module')
+def half_written(work):
+    "A run that was killed in the middle of writing its fifth file, a checkpoint of the second size"
+    out = work/'half'
+    r = subprocess.run([sys.executable, '-c', PATCHED.format(n=5), *map(str, train_words(work, out))], capture_output=True, text=True, env=ENV)
+    assert r.returncode == 9, r.stderr
+    for o in out.glob('.*'): o.unlink()
+    assert history(out)[-1]['size'] == '48'
+    return out
+
+
+def test_killed_while_a_checkpoint_is_written(run, work, half_written):
+    out = work/'half_resumed'
+    shutil.copytree(half_written, out)
+    resume(out)
+    assert_same_end(work, out)
+
+
+def test_a_full_disk_loses_nothing(run, work, half_written):
+    "A limit on the size of files stands for the full disk"
+    out = work/'full'
+    shutil.copytree(half_written, out)
+    before = (out/'checkpoint.pt').read_bytes()
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before)//2},)*2)\n"
+    r = subprocess.run([sys.executable, '-c', limit + PATCHED.format(n=99), 'train', '--resume', '--out', str(out)], capture_output=True, text=True, env=ENV)
+    assert r.returncode == 1
+    last = [o for o in r.stderr.splitlines() if o.strip()][-1]
+    assert 'cannot be written' in last and 'make room' in last and '--resume' in last, r.stderr
+    assert (out/'checkpoint.pt').read_bytes() == before and not list(out.glob('.*'))
+    resume(out)
+    assert_same_end(work, out)
+
+
+def test_ctrl_c_stops_at_the_next_batch_and_says_how_to_go_on(run, work):
+    out = work/'stopped'
+    p = subprocess.Popen(command(*train_words(work, out)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+    wait_for(out/'checkpoint.pt')
+    p.send_signal(signal.SIGINT)
+    _, err = p.communicate(timeout=120)
+    assert p.returncode == 130, err
+    assert err.splitlines()[-1] == f'stopped; all is kept. Go on with: colorizer train --resume --out {out}'
+    assert 'Traceback' not in err and len(history(out)) < 5
+    resume(out)
+    assert_same_end(work, out)
+
+
+# Two processes on one machine stand for two devices.
+
+TOGETHER = """
+import json, os, sys
+import torch, torch.distributed as dist
+from copy import deepcopy
+from pathlib import Path
+import colorizer.data as data
+from fastai.callback.core import Callback
+from fastai.torch_core import set_seed
+from colorizer.architecture import create_unet
+from colorizer.data import PhotoSet
+from colorizer.recipe import join_processes, progressive_resizing
+from colorizer.training import Stage
+photos, out = [Path(o) for o in sys.argv[2:]], Path(sys.argv[1])
+out.mkdir(exist_ok=True)
+join_processes()
+seen, fetch = {}, PhotoSet.__getitem__
+def note(self, i):
+    if self.draw: seen.setdefault(self.draw, []).append(i)
+    return fetch(self, i)
+PhotoSet.__getitem__ = note
+data.augmentations = lambda *_: []  # light and perspective are drawn for each process
+set_seed(1, reproducible=True)
+model = create_unet(pretrained=False, norm=False)
+start = deepcopy(model.state_dict())
+progressive_resizing([Stage(32, 4, 1, 1, warmup=0.)], (photos[4:], photos[:3]), model, out, half=False)
+rank, n = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+torch.save(dict(seen=seen, start=start, model=model.state_dict()), out/f'rank{rank}of{n}.pt')
+"""
+
+
+@pytest.fixture(scope='module')
+def together(work):
+    "The same training in one process and in two"
+    (work/'together.py').write_text(TOGETHER)
+    photos = sorted(map(str, (work/'photos').glob('*.png')))
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join(sys.path)}
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
+    for start, out in (([sys.executable], 'one'), (torchrun, 'two')):
+        r = subprocess.run([*start, str(work/'together.py'), str(work/out), *photos], capture_output=True, text=True, timeout=300, env=env)
+        assert r.returncode == 0, r.stderr
+        (work/f'{out}.txt').write_text(r.stdout)
+    return [torch.load(work/o, weights_only=True) for o in ('one/rank0of1.pt', 'two/rank0of2.pt', 'two/rank1of2.pt')]
+
+
+def test_two_processes_see_the_same_photos_once(together):
+    one, a, b = (o['seen'] for o in together)
+    assert one.keys() == a.keys() == b.keys() and len(one) == 2
+    for epoch in one: assert sorted(a[epoch] + b[epoch]) == sorted(one[epoch]) and len(set(one[epoch])) == len(one[epoch])
+
+
+def test_two_processes_end_with_the_same_weights(together):
+    one, a, b = (o['model'] for o in together)
+    for k in a: assert torch.equal(a[k], b[k]), k
+    start = together[0]['start']
+    apart, moved = (sum((x[k] - y[k]).abs().sum() for k in a) for x, y in ((a, one), (one, start)))
+    assert apart < .05*moved, (apart, moved)
+
+
+def test_two_processes_add_up_their_figures_and_one_writes(together, work):
+    for one, two in zip(history(work/'one'), history(work/'two')):
+        for k in ('train_loss', 'valid_loss', 'batch_psnr', 'colour_share'): assert float(two[k]) == pytest.approx(float(one[k]), rel=1e-3), k
+    assert [o.split()[0] for o in (work/'two.txt').read_text().splitlines()] == [o.split()[0] for o in (work/'one.txt').read_text().splitlines()]
+
+
+def test_two_processes_resume(work):
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '-m', 'colorizer']
+    out = work/'pair'
+    words = ['train', work/'photos', '--out', out, '--size', 32, '--bs', 4, '--frozen-epochs', 1, '--epochs', 2, '--encoder-weights', work/'encoder.safetensors', '--cache', work/'cache']
+    p = subprocess.Popen([*torchrun, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV, start_new_session=True)
+    wait_for(out/'checkpoint.pt')
+    os.killpg(p.pid, signal.SIGKILL); p.wait()
+    assert len(history(out)) < 3
+    r = subprocess.run([*torchrun, 'train', '--resume', '--out', str(out)], capture_output=True, text=True, timeout=300, env=ENV)
+    assert r.returncode == 0, r.stderr
+    assert [o['epoch'] for o in history(out)] == ['1', '2', '3'] and (out/'model.onnx').exists()
 
 
 @pytest.mark.parametrize('words, says', [
+    ([], 'give photos to learn from'),
     (['no/such/folder'], 'no such file or folder'),
     (['{photos}', '--from', '{photos}/cat0.png'], 'cat0.png'),
     (['{photos}', '--encoder-weights', 'missing.safetensors'], 'missing.safetensors'),
     (['{photos}', '--epochs', '0', '--frozen-epochs', '0'], 'nothing to do'),
     (['{photos}', '--bs', '500', '--encoder-weights', '{encoder}'], 'fewer than one batch of 500'),
     (['{photos}', '--vgg', 'vgg16', '--vgg-weights', '{encoder}'], 'VGG weights'),
+    (['{photos}', '--lr', '1e-3', '1e-4'], 'give one value, or one for each of the 1 sizes'),
+    (['--resume'], 'there is no run to resume'),
 ])
 def test_bad_input_is_one_line(work, words, says):
     words = [w.format(photos=work/'photos', encoder=work/'encoder.safetensors') for w in words]
     r = colorizer('train', *words, '--out', work/'bad', '--size', 32)
     assert r.returncode == 1
-    lines = [o for o in r.stderr.splitlines() if o.strip() and not o.lstrip().startswith('32px:')] # the progress bar
+    lines = [o for o in r.stderr.splitlines() if o.strip()]
     assert len(lines) == 1 and lines[0].startswith('colorizer: ') and says in lines[0], r.stderr
     assert not (work/'bad/last.safetensors').exists()
+
+
+def test_a_run_is_not_overwritten_nor_mixed_up(run, work):
+    r = colorizer(*train_words(work, work/'run'))
+    assert r.returncode == 1 and 'there is a run in it' in r.stderr
+    r = colorizer('train', '--resume', '--out', work/'run', '--seed', 7)
+    assert r.returncode == 1 and 'leave out seed' in r.stderr
+
+
+def test_resuming_on_other_photos_is_refused(run, work):
+    changed = work/'changed'
+    changed.mkdir()
+    for o in (work/'photos').iterdir(): (changed/o.name).write_bytes(o.read_bytes())
+    words = ['train', changed, '--out', work/'moved', '--size', 32, '--bs', 4, '--epochs', 1, '--frozen-epochs', 0, '--encoder-weights', work/'encoder.safetensors']
+    assert colorizer(*words).returncode == 0
+    next(changed.iterdir()).unlink()
+    r = colorizer('train', '--resume', '--out', work/'moved')
+    assert r.returncode == 1 and 'the photos have changed since the run began (28 then, 27 now)' in r.stderr
