@@ -8,6 +8,7 @@ __all__ = ['COMMANDS', 'add_colour', 'Job', 'Run', 'before_after', 'Report', 'ru
 
 # %% ../nbs/12_cli.ipynb #f60824ca
 import argparse, io, json, os, subprocess, sys, time, warnings
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -279,12 +280,30 @@ def run_colour(args) -> int:
     if args.out == '-' or args.photos == ['-'] and not args.out: return _to_stdout(run)
     jobs, bad = _jobs(args)
     run.photos = {os.path.realpath(o.photo) for o in jobs}
-    report = Report(args, len(jobs), any(o.record for o in jobs))
-    for path, why in bad: report.add(str(path), dict(status='failed', error=f'{path}: {why}'))
-    try:
-        for job in jobs: report.add(job.photo, _timed(run, job))
-    finally: report.close()
+    with _only_our_words():
+        report = Report(args, len(jobs), any(o.record for o in jobs))
+        for path, why in bad: report.add(str(path), dict(status='failed', error=f'{path}: {why}'))
+        try:
+            for job in jobs: report.add(job.photo, _timed(run, job))
+        finally: report.close()
     return int(bool(report.failed))
+
+@contextmanager
+def _only_our_words():
+    "Decoders written in C, such as libtiff, print what they think of a broken file: that goes nowhere, what we say still gets out"
+    ours = sys.stderr
+    try: real = ours.fileno() == 2
+    except (OSError, AttributeError): real = False  # in a notebook
+    if not real:
+        yield
+        return
+    with os.fdopen(os.dup(2), 'w', encoding=ours.encoding, errors=ours.errors, buffering=1) as sys.stderr, open(os.devnull, 'w') as nowhere:
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(sys.stderr.fileno(), 2)
+            sys.stderr = ours
 
 def _timed(run, job):
     "What became of a job, and how long that took"

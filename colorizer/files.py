@@ -61,10 +61,10 @@ class PhotoFile:
         self.count = getattr(img, 'n_frames', 1) if self.pages or self.animated else 1
         self.wide = _loses_bits(img)
         self.lossless = self.format != 'WEBP' or _lossless_webp(img)
-        self.durations, self.notes = [], []
+        self.durations, self.notes, self.turned = [], [], False
         total = self.count*img.width*img.height
         if self.animated and total > max_pixels():
-            raise PhotoError(f'{name}: {self.count} frames with {total:,} pixels in all, the limit is {max_pixels():,}. Raise it with --max-pixels')
+            raise PhotoError(f'{name}: {self.count} frames are too large together, the limit is {max_pixels():,} pixels. Raise it with --max-pixels')
 
 # %% ../nbs/14_files.ipynb #78d48d35
 @contextmanager
@@ -111,6 +111,7 @@ def pictures(
     for i in range(f.count):
         with reading(f.name):
             if i: f.img.seek(i)
+            with suppress(Exception): f.turned = f.img.getexif().get(ExifTags.Base.Orientation, 1) != 1
             f.img.load()
             if f.animated: f.durations.append(f.img.info.get('duration', 0))
             if f.count > 1: img = upright(f.img)
@@ -182,10 +183,11 @@ def _standard_tables(quality):
     Image.new('RGB', (8, 8)).save(data, 'JPEG', quality=quality)
     return Image.open(data).quantization
 
-def _like_jpeg(img):
-    "How to encode a JPEG like the JPEG `img`"
+def _like_jpeg(img, turned=False):
+    "How to encode a JPEG like the JPEG `img`; one that was turned has its blocks elsewhere, and can't have the same table without loss"
     tables, chroma = img.quantization, _standard_tables(90)[1]
     first = tables[min(tables)]
+    if turned: first = np.minimum(first, _standard_tables(95)[0]).tolist()
     own = tables.get(1, chroma) if img.layers == 3 else chroma
     sampling = JpegImagePlugin.get_sampling(img)
     return dict(qtables=[list(first), np.minimum(own, chroma).tolist()], subsampling=max(0, sampling), progressive='progressive' in img.info)
@@ -195,7 +197,7 @@ def encoding(
     fmt,  # Pillow's name of the format to be written
 ) -> dict:  # arguments for Pillow's `save`
     "How to encode a result so that it is as good as the file it comes from."
-    if fmt == 'JPEG': return _like_jpeg(f.img) if f.format in ('JPEG', 'MPO') else dict(quality=95, subsampling=0)
+    if fmt == 'JPEG': return _like_jpeg(f.img, f.turned) if f.format in ('JPEG', 'MPO') else dict(quality=95, subsampling=0)
     if fmt == 'WEBP': return dict(lossless=True) if f.lossless else dict(quality=95)
     return {'AVIF': dict(quality=90, subsampling='4:4:4'), 'HEIF': dict(quality=90, chroma=444)}.get(fmt, {})
 
@@ -333,6 +335,7 @@ def write_pictures(
     "Write the coloured pictures of a file into a file of a format."
     rgb, alpha = first = next(results)
     if rgb.dtype == np.uint16 and fmt not in DEEP or f.wide: f.notes.append('comes out with 8 bits per channel')
+    if f.img.mode == '1': f.notes.append('only black and white in it, which leave no room for colour')
     meta, options = metadata(f, fmt, rgb.shape[1::-1]), encoding(f, fmt)
     if fmt == 'TIFF': return _write_tiff(fp, itertools.chain([first], results), f, meta)
     if fmt in ANIMATED and f.animated and f.count > 1: return _write_animation(fp, fmt, itertools.chain([first], results), f, meta, options)

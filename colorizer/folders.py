@@ -157,8 +157,8 @@ def _whole(self: Record):
 def sweep(
     folder,  # of results
 ):
-    "Remove what processes that are no more have left half-written in a folder."
-    for o in Path(folder).glob('.colorizer-*.part'):
+    "Remove what processes that are no more have left half-written in a folder and in the folders in it."
+    for o in Path(folder).rglob('.colorizer-*.part'):
         match = re.fullmatch(r'\.colorizer-(\d+)-[0-9a-f]+\.part', o.name)
         if match and not _alive(int(match[1]), o): o.unlink(missing_ok=True)
 

@@ -43,10 +43,12 @@ def lazy_photo(
     if isinstance(source, np.ndarray): return Image.fromarray(_to_uint8(source))
     if isinstance(source, bytes): return Image.open(io.BytesIO(source))
     if isinstance(source, (str, os.PathLike)): _check_file(Path(source))
-    try: return Image.open(source)
+    try: img = Image.open(source)
     except UnidentifiedImageError:
         if not heic_plugin(): raise
-        return Image.open(source)
+        img = Image.open(source)
+    if img.format == 'TIFF': img.filename = ''  # else Pillow maps the file into memory, and garbles one that is to be turned (seen in 13.0)
+    return img
 
 def heic_plugin():
     "Teach Pillow to read HEIC, the format of iPhones; whether that is possible here"

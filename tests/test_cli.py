@@ -10,8 +10,8 @@ from colorizer.inference import default_model
 from colorizer.photo import luma, open_photo, sample_photos, split, to_rgb_array
 
 ROOT = Path(__file__).parent.parent
-NOT_FOR_COLOURING = 'torch torchvision fastai skimage matplotlib onnx IPython tqdm'.split()
-HEAVY = [*NOT_FOR_COLOURING, 'numpy', 'PIL', 'onnxruntime', 'fastcore']
+NOT_FOR_COLOURING = 'torch torchvision fastai skimage matplotlib onnx IPython pillow_heif'.split()
+HEAVY = [*NOT_FOR_COLOURING, 'numpy', 'PIL', 'onnxruntime', 'fastcore', 'tqdm']
 
 BLOCK = """
 import os, sys

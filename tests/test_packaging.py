@@ -86,7 +86,7 @@ def test_requirements_are_those_of_settings_ini(metadata, settings):
     def applies(extra): return {(r.name, str(r.specifier)) for r in shipped if r.marker and f'extra == "{extra}"' in str(r.marker)}
     plain, total = wanted(settings['DEFAULT']['requirements']), set()
     assert {(r.name, str(r.specifier)) for r in shipped if not r.marker} == plain
-    assert {name for name, _ in plain} == {'numpy', 'pillow', 'onnxruntime', 'fastcore'}  # people who colour photos install no torch
+    assert {name for name, _ in plain} == {'numpy', 'pillow', 'onnxruntime', 'fastcore', 'tqdm'}  # people who colour photos install no torch
     assert set(metadata.get_all('Provides-Extra')) == set(settings['extras'])
     for extra, lines in settings['extras'].items():
         total |= wanted(lines)
@@ -100,7 +100,7 @@ def test_the_installed_wheel_colours_a_photo(wheel, tmp_path):
     (tmp_path/'photo.jpg').write_bytes(sample_photos()['cat'].read_bytes())
     code = """
 import sys
-for name in 'torch torchvision fastai skimage onnx matplotlib tqdm'.split(): sys.modules[name] = None  # importing them fails
+for name in 'torch torchvision fastai skimage onnx matplotlib pillow_heif'.split(): sys.modules[name] = None  # importing them fails
 import colorizer
 from colorizer.cli import main
 print(colorizer.__file__)
