@@ -13,12 +13,12 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-# %% ../nbs/12_cli.ipynb #6071babe
+# %% ../nbs/12_cli.ipynb #f4f3984a
 COMMANDS = {  # word: (what it does, module, adds its options to a parser, runs and gives the exit status)
     'demo': ('colour the photos that come with colorizer', 'colorizer.cli', 'add_demo', 'run_demo'),
     'data': ('get photos ready for training', 'colorizer.cli', 'add_data', 'run_data'),
     'train': ('train a model', 'colorizer.recipe', 'add_arguments', 'run'),
-    'evaluate': ('measure how good the colours are', 'colorizer.evaluation', 'add_arguments', 'run'),
+    'evaluate': ('measure how good the colours are', 'colorizer.report', 'add_arguments', 'run'),
     'export': ('make an ONNX model from trained weights', 'colorizer.export', 'add_arguments', 'run'),
     'app': ('a page in your browser: drop a photo, see it in colour', 'colorizer.app', 'add_arguments', 'run'),
     'course': ('open the notebooks in JupyterLab', 'colorizer.cli', 'add_course', 'run_course'),
@@ -329,7 +329,7 @@ def _to_stdout(run) -> int:
     sys.stdout.buffer.flush()
     return 0
 
-# %% ../nbs/12_cli.ipynb #85b3949c
+# %% ../nbs/12_cli.ipynb #76f26c42
 def _line(e):
     "What an exception says, in one line"
     if isinstance(e, MemoryError): e = f'not enough memory ({e})' if str(e) else 'not enough memory'
@@ -347,7 +347,7 @@ def _missing(e) -> int:
     "Say what to install for a module that isn't there"
     name = (e.name or '').split('.')[0]
     if name == 'colorizer': return _complain(f'{e.name} is not part of this installation')
-    extra = {'av': '[video]', 'cv2': '[video]', 'gradio': '[app]'}.get(name)
+    extra = {'av': '[video]', 'cv2': '[video]', 'gradio': '[app]', 'jinja2': '[evaluate]', 'lpips': '[evaluate]', 'pytorch_fid': '[evaluate]'}.get(name)
     if extra is None: extra = '' if name in ('numpy', 'PIL', 'onnxruntime', 'fastcore', 'tqdm') else '[train]'
     return _complain(f'{name} is not installed. Run: pip install "colorizer{extra}"')
 

@@ -44,7 +44,7 @@ RECIPES = {
     'article': [Stage(64, 64, 2, 50, 2e-3, 1.5e-3), Stage(128, 32, 1, 25, 1e-3, 1e-3), Stage(256, 16, 1, 10, 5e-4, 5e-4), Stage(512, 8, 1, 10, 3e-4, 3e-4)],
     'fast': [Stage(64, 32, 1, 10, 2e-3, 1.5e-3, photos=4096), Stage(128, 32, 0, 6, lr=1e-3, photos=4096),
              Stage(256, 16, 0, 3, lr=5e-4, photos=2048), Stage(512, 8, 0, 2, lr=3e-4, photos=512)],
-    'finetune': [Stage(128, 16, 0, 8, lr=2e-4), Stage(256, 8, 0, 4, lr=1e-4)],
+    'finetune': [Stage(128, 16, 0, 8, lr=1e-4), Stage(256, 8, 0, 4, lr=5e-5)], # small steps: a folder of photos must not cost what thousands have taught
     'smoke': [Stage(32, 4, 1, 2, warmup=0.), Stage(64, 4, 0, 1, warmup=0.)],
 }
 
@@ -493,12 +493,11 @@ def measure(
     photos:list, # folders or photos that had no say in the training
 )->dict: # for `test.json`
     "The final measurement: the model beside leaving the photos grey"
-    from colorizer.evaluation import evaluate, photos_in, summarise # here: nothing else needs them
-    from colorizer.inference import Colorizer
-    means = summarise(evaluate(Colorizer(model).colorize, photos_in(*photos)))
+    from colorizer.benchmark import evaluate, grey_system, model_system, photos_to_judge, summarise # here: nothing else needs them
+    lines = summarise(evaluate([grey_system(), model_system('this model', model)], photos_to_judge(photos)))
     names = ('psnr','ciede2000','ssim','colourfulness')
-    rows = [dict(name=name) | {k: means[prefix+k] for k in names} for name,prefix in (('this model',''), ('left grey','grey_'))]
-    return dict(photos=means['photos'], source=', '.join(map(str, photos)), rows=rows + [dict(name='the photos', colourfulness=means['real_colourfulness'])])
+    rows = [dict(name=o['system']) | {k: o[k] for k in names} for o in lines if o['output'] == 'raw']
+    return dict(photos=lines[0]['photos'], source=', '.join(map(str, photos)), rows=rows + [dict(name='the photos', colourfulness=lines[0]['real_colourfulness'])])
 
 # %% ../nbs/04a_recipe.ipynb #e70804bb
 def _sources(args):

@@ -62,9 +62,11 @@ def test_the_wheel_holds_what_it_needs_and_nothing_else(wheel):
     modules = {f'colorizer/{p.name}' for p in here.glob('*.py')}
     photos = {f'colorizer/photos/{p.name}' for p in sample_photos().values()} | {'colorizer/photos/README.md'}
     models = {f'colorizer/models/{p.name}' for p in (here/'models').iterdir()}
+    pages = {f'colorizer/pages/{p.name}' for p in (here/'pages').iterdir()}
+    assert {Path(o).suffix for o in pages} == {'.html', '.css', '.js'}
     assert {'colorizer/__init__.py', 'colorizer/__main__.py', 'colorizer/photo.py', 'colorizer/inference.py', 'colorizer/cli.py'} <= modules
     assert 'colorizer/models/default.onnx' in models and {Path(o).suffix for o in models} <= {'.onnx', '.safetensors', '.md', '.json'}
-    assert {o for o in names if not o.startswith(info)} == modules | photos | models
+    assert {o for o in names if not o.startswith(info)} == modules | photos | models | pages
 
 
 def test_the_wheel_is_small(wheel):

@@ -98,7 +98,7 @@ def test_config_and_weights_say_how_they_came_about(run, work):
 
 def test_the_final_measurement_is_of_the_given_photos(run, work):
     result = json.loads((work/'run/test.json').read_text())
-    assert result['photos'] == 2 and {r['name'] for r in result['rows']} >= {'this model', 'left grey'}
+    assert result['photos'] == 2 and [r['name'] for r in result['rows']] == ['grey', 'this model', 'the photos']
 
 
 def test_the_model_colours_a_photo(run, work):
@@ -302,6 +302,25 @@ def test_two_processes_resume(work):
     r = subprocess.run([*torchrun, 'train', '--resume', '--out', str(out)], capture_output=True, text=True, timeout=300, env=ENV)
     assert r.returncode == 0, r.stderr
     assert [o['epoch'] for o in history(out)] == ['1', '2', '3'] and (out/'model.onnx').exists()
+
+
+def test_div2k_is_trained_on_and_its_validation_set_is_kept_for_the_end(work, monkeypatch):
+    "The download itself is tested in test_data.py"
+    import colorizer.recipe as recipe
+    fetched = []
+    for split, n in (('train', range(3)), ('valid', [3])):
+        (work/split).mkdir()
+        for o in (work/'photos').iterdir():
+            if int(o.stem[-1]) in n: (work/split/o.name).write_bytes(o.read_bytes())
+    def fetch(root, split):
+        fetched.append(split)
+        return work/split
+    monkeypatch.setattr(recipe, 'fetch_div2k', fetch)
+    r = colorizer('train', 'div2k', '--out', work/'div2k', '--size', 32, '--bs', 4, '--frozen-epochs', 0, '--epochs', 1, '--encoder-weights', work/'encoder.safetensors')
+    assert r.returncode == 0, r.stderr
+    photos = json.loads((work/'div2k/config.json').read_text())['photos']
+    assert fetched == ['train', 'valid'] and photos['train'] + photos['valid'] == 21
+    assert json.loads((work/'div2k/test.json').read_text())['photos'] == 7
 
 
 @pytest.mark.parametrize('words, says', [
