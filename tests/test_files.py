@@ -474,7 +474,7 @@ def test_mutated_files_end_in_a_photo_or_in_one_line(tiny, tmp_path):
     seeds, counts = {k: v() for k, v in FUZZED.items()}, {}
 
     @hypothesis.settings(max_examples=FUZZ or 600, deadline=None, database=None, derandomize=not FUZZ, suppress_health_check=list(hypothesis.HealthCheck))
-    @hypothesis.given(st.sampled_from(sorted(seeds)), st.lists(edit, max_size=4), st.one_of(*[st.just(1.)]*3, st.floats(0, 1)), st.sampled_from(['same', '.png', '.tif', '.jpg', '.webp']))
+    @hypothesis.given(st.sampled_from(sorted(seeds)), st.lists(edit, max_size=4), st.sampled_from([1.]*12 + [.01, .1, .3, .5, .7, .9, .97]), st.sampled_from(['same', '.png', '.tif', '.jpg', '.webp']))
     def run(name, edits, keep, suffix):
         target = tmp_path/f'out{format_for(name) if suffix == "same" else suffix}'
         try: status = colorize_file(tiny, mutated(seeds[name], edits, keep), target)['status']
@@ -490,7 +490,7 @@ def test_mutated_files_end_in_a_photo_or_in_one_line(tiny, tmp_path):
     monkey.setattr(Image, 'MAX_IMAGE_PIXELS', 10**6)  # a wrong size may be a large one, and take its time
     try: run()
     finally: monkey.undo()
-    assert min(counts.get('coloured', 0), counts.get('error', 0)) > 100, counts
+    assert min(counts.get('coloured', 0), counts.get('error', 0)) > 60, counts
 
 
 # Folders
