@@ -22,6 +22,11 @@ for name, reqs in cfg["extras"].items():
         continue
     total += lines(reqs)
     extras[name] = list(total)
+for name, reqs in cfg["extras_alone"].items():
+    if name in meta:
+        continue
+    extras[name] = lines(reqs)
+    extras["dev"] += extras[name]
 
 setup(
     name=meta["name"],

@@ -20,6 +20,7 @@ COMMANDS = {  # word: (what it does, module, adds its options to a parser, runs 
     'train': ('train a model', 'colorizer.recipe', 'add_arguments', 'run'),
     'evaluate': ('measure how good the colours are', 'colorizer.report', 'add_arguments', 'run'),
     'export': ('make an ONNX model from trained weights', 'colorizer.export', 'add_arguments', 'run'),
+    'app': ('a page in your browser: drop a photo, see it in colour', 'colorizer.app', 'add_arguments', 'run'),
     'course': ('open the notebooks in JupyterLab', 'colorizer.cli', 'add_course', 'run_course'),
 }
 
@@ -37,6 +38,12 @@ def _size(text):
     "An argparse type: a size for the network, or 'auto'"
     return text if text == 'auto' else _within(int, 32, 2048)(text)
 
+def _hint(text):
+    "An argparse type: x,y,colour"
+    x, y, colour = (text.split(',', 2) + ['', ''])[:3]
+    try: return float(x), float(y), colour.strip()
+    except ValueError: raise argparse.ArgumentTypeError(f'{text!r} is not X,Y,COLOUR such as 120,80,#a03020') from None
+
 def _add_look(parser):
     "The options on how photos are coloured"
     parser.add_argument('--size', type=_size, default=192, metavar='N',
@@ -53,11 +60,13 @@ def add_colour(parser):
                           'Of a FOLDER, what is done already is not done again, and a bad photo does not stop the rest.')
     listing = '\n'.join(f'  colorizer {k:9} {v[0]}' for k, v in COMMANDS.items())
     parser.epilog = f'other commands, each with its own --help:\n{listing}\n(a photo with such a name: ./{next(iter(COMMANDS))})'
-    parser.add_argument('photos', nargs='+', metavar='PHOTO|FOLDER', help='photo to colour, or folder of photos; - reads a photo from standard input and writes to standard output')
+    parser.add_argument('photos', nargs='+', metavar='PHOTO|FOLDER', help='photo or video clip to colour, or folder of photos; - reads a photo from standard input and writes to standard output')
     parser.add_argument('-o', '--out', metavar='OUT',
         help='where the result goes: a file, or a folder (always a folder if there are several photos). Default: PHOTO_colour or FOLDER_colour beside it')
     parser.add_argument('-r', '--recursive', action='store_true', help="colour the photos in a folder's subfolders, too")
     _add_look(parser)
+    parser.add_argument('--hint', action='append', default=[], type=_hint, metavar='X,Y,COLOUR',
+        help='a colour that you know, at a place in pixels from the left and the top of the upright photo, such as 120,80,#a03020; it spreads over what is of similar light. May be given several times')
     parser.add_argument('--compare', action='store_true', help='write a before/after picture as well, NAME_compare')
     parser.add_argument('--skip-colour', action='store_true', help='leave photos alone that are in colour already: nothing is written for them. Toned prints (sepia) are coloured')
     parser.add_argument('--max-pixels', type=_within(int, 1, 10**12), metavar='N', help='largest photo that is opened (default: 178,956,970 pixels)')
@@ -68,6 +77,11 @@ def add_colour(parser):
 class Job:
     "A photo, where its result goes, and the record of what is done there, if it comes from a folder"
     def __init__(self, photo, target, record=None, source=None): self.photo, self.target, self.record, self.source = photo, target, record, source or photo
+
+def _is_clip(path) -> bool:
+    "Whether a path names a video clip, by its suffix"
+    from colorizer.video import VIDEOS
+    return Path(path).suffix.lower() in VIDEOS
 
 def _make_folder(path):
     "Make the folder `path`, if it isn't there"
@@ -81,16 +95,18 @@ def _target(
 ) -> Path:
     "Where the result for a single photo goes."
     from colorizer.files import format_for
-    name = f'{photo.stem}_colour{format_for(photo)}'
+    from colorizer.video import video_target
+    name = video_target(photo).name if _is_clip(photo) else f'{photo.stem}_colour{format_for(photo)}'
     return Path(out, name) if into else Path(out) if out else photo.with_name(name)
 
 # %% ../nbs/12_cli.ipynb #69fc4ef6
 def _out_folder(args) -> bool:
     "Whether the results of single photos go into a folder, which is then made"
     from colorizer.files import FORMATS
+    from colorizer.video import TARGETS
     if not args.out or os.path.isdir(args.out): return bool(args.out)
     many = len(args.photos) > 1
-    if many and Path(args.out).suffix.lower() in FORMATS: raise ValueError(f'{args.out}: several photos need a folder to go to, not a file')
+    if many and Path(args.out).suffix.lower() in {*FORMATS, *TARGETS}: raise ValueError(f'{args.out}: several photos need a folder to go to, not a file')
     if many or args.out.endswith(('/', os.sep)): _make_folder(args.out)
     return os.path.isdir(args.out)
 
@@ -130,11 +146,13 @@ def _check_free(
     photos,  # real paths of all photos given
     made,  # real path → photo, of what was written so far
     replace,  # whether what exists may be replaced
+    clip=False,  # whether it is a video clip
 ):
     "Raise `PhotoError` if writing `target` would destroy something"
     from colorizer.files import FORMATS
     from colorizer.photo import PhotoError, check_target
-    check_target(target, FORMATS)
+    from colorizer.video import TARGETS
+    check_target(target, TARGETS if clip else FORMATS)
     real = os.path.realpath(target)
     if real in photos: raise PhotoError(f'{target}: this is a photo you gave, and those are never overwritten. Choose another name with -o')
     if real in made: raise PhotoError(f'{target}: holds the result for {made[real]} already. Colour photos of the same name one by one')
@@ -147,7 +165,7 @@ class Run:
         from colorizer.folders import settings_of
         from colorizer.inference import Colorizer
         self.args, self.colorizer = args, Colorizer(args.model, args.size, args.saturation, args.device)
-        self.settings, self.photos, self.made = settings_of(self.colorizer), set(), {}
+        self.settings, self.photos, self.made = settings_of(self.colorizer, **dict(hints=args.hint) if args.hint else {}), set(), {}
 
     def key(self, job):
         "The fingerprint of a photo; None if nobody keeps a record, or if it can't be read, which shows again later"
@@ -161,11 +179,23 @@ class Run:
         targets = [job.target] + [job.target.with_name(f'{job.target.stem}_compare{job.target.suffix}')]*self.args.compare
         if key and not force and all(job.record.is_done(o, key) for o in targets): return dict(status='done before', out=str(job.target))
         if job.record: _make_folder(job.target.parent)
-        for o in targets: _check_free(o, self.photos, self.made, force or bool(job.record) and job.record.is_ours(o))
-        out = self.colour(job, targets, lambda o: job.record and (lambda part: job.record.add(o, key, part)))
+        for o in targets: _check_free(o, self.photos, self.made, force or bool(job.record) and job.record.is_ours(o), _is_clip(job.photo))
+        out = self.clip(job) if _is_clip(job.photo) else self.colour(job, targets, lambda o: job.record and (lambda part: job.record.add(o, key, part)))
         self.made.update((os.path.realpath(o), job.photo) for o in targets)
         return out
 
+
+    def clip(self, job):
+        "Colour a video clip, or go on with one that was interrupted"
+        from colorizer.video import colorize_video
+        for option in ('hint', 'compare', 'skip_colour'):
+            if getattr(self.args, option): raise ValueError(f'{job.photo}: --{option.replace("_", "-")} is for photos. Leave it out for clips')
+        with _frame_bar(job.photo) as bar:
+            try: colorize_video(job.photo, job.target, self.colorizer, progress=bar)
+            except KeyboardInterrupt:
+                _say(f'{job.photo}: what is done is kept. The same command goes on from there')
+                raise
+        return dict(status='coloured', out=str(job.target), frames=bar.n)
 
     def colour(self, job, targets, note):
         "Write the result for a photo, and the before/after picture; `note(path)` gives what is to be called when one is complete"
@@ -173,10 +203,24 @@ class Run:
         from colorizer.photo import save_photo
         pair = []
         show = (lambda *arrays: pair.extend(map(_reduced, arrays))) if self.args.compare else None
-        out = colorize_file(self.colorizer, job.source, job.target, name=job.photo, skip_colour=self.args.skip_colour, show=show, ready=note(job.target))
+        out = colorize_file(self.colorizer, job.source, job.target, name=job.photo, skip_colour=self.args.skip_colour, hints=self.args.hint, show=show, ready=note(job.target))
         if out['status'] == 'skipped': return out
         if self.args.compare: save_photo(before_after(*pair).img, targets[1], ready=note(targets[1]))
         return out | dict(zip(('out', 'compare'), map(str, targets)))
+
+# %% ../nbs/12_cli.ipynb #7da81ad1
+class _frame_bar:
+    "Progress in frames, shown if somebody is looking"
+    def __init__(self, name): self.name, self.n, self.bar = name, 0, None
+    def __enter__(self): return self
+    def __exit__(self, *_): self.bar and self.bar.close()
+
+    def __call__(self, n, total):
+        self.n = n
+        if not sys.stderr.isatty(): return
+        from tqdm import tqdm
+        if self.bar is None: self.bar = tqdm(total=total, initial=n - 1, unit='frame', leave=False, dynamic_ncols=True, desc=Path(self.name).name)
+        self.bar.update(n - self.bar.n)
 
 # %% ../nbs/12_cli.ipynb #f53079eb
 def _reduced(a):
@@ -279,7 +323,7 @@ def _to_stdout(run) -> int:
     if args.json or args.compare: raise ValueError('standard output takes the photo and nothing else. Give a file with -o')
     if sys.stdout.isatty(): raise ValueError('the photo would go to the terminal. Add > FILE, or -o FILE')
     name = 'standard input' if args.photos == ['-'] else args.photos[0]
-    out = colorize_file(run.colorizer, _stdin() if args.photos == ['-'] else name, data := io.BytesIO(), name=name, skip_colour=args.skip_colour)
+    out = colorize_file(run.colorizer, _stdin() if args.photos == ['-'] else name, data := io.BytesIO(), name=name, skip_colour=args.skip_colour, hints=args.hint)
     for o in out['notes']: _say(f'{name}: {o}')
     sys.stdout.buffer.write(data.getbuffer())
     sys.stdout.buffer.flush()
@@ -303,7 +347,8 @@ def _missing(e) -> int:
     "Say what to install for a module that isn't there"
     name = (e.name or '').split('.')[0]
     if name == 'colorizer': return _complain(f'{e.name} is not part of this installation')
-    extra = '' if name in ('numpy', 'PIL', 'onnxruntime', 'fastcore', 'tqdm') else '[evaluate]' if name in ('jinja2', 'lpips', 'pytorch_fid') else '[train]'
+    extra = {'av': '[video]', 'cv2': '[video]', 'gradio': '[app]', 'jinja2': '[evaluate]', 'lpips': '[evaluate]', 'pytorch_fid': '[evaluate]'}.get(name)
+    if extra is None: extra = '' if name in ('numpy', 'PIL', 'onnxruntime', 'fastcore', 'tqdm') else '[train]'
     return _complain(f'{name} is not installed. Run: pip install "colorizer{extra}"')
 
 # %% ../nbs/12_cli.ipynb #d25eaa1c

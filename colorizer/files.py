@@ -372,6 +372,7 @@ def colorize_file(
     fmt=None,  # Pillow's name of the result's format; if None, what the suffix of `target` says, or that of the photo
     name=None,  # what the user knows the photo by
     skip_colour=False,  # leave alone what is in colour already
+    hints=(),  # colours that are known, as `Colorizer.colorize` takes them; they hold for each picture
     show=None,  # called with the first picture and its result, both as arrays
     ready=None,  # called with the path of the complete file, before it gets its name
 ) -> dict:  # 'status': 'coloured' or 'skipped'; 'size': [width, height]; 'pictures': how many; 'notes': list of lines
@@ -384,7 +385,7 @@ def colorize_file(
         if has_colour(first[0]):
             if skip_colour: return out | dict(status='skipped', notes=['in colour already'])
             f.notes.append('in colour already; its own colours are replaced (--skip-colour leaves it alone)')
-        results = _coloured(colorizer, itertools.chain([first], todo), show)
+        results = _coloured(colorizer, itertools.chain([first], todo), show, hints)
         del first
         _write(target, fmt, results, f, ready)
         return out
@@ -396,10 +397,10 @@ def _decoded(f):
         yield found
         del found
 
-def _coloured(colorizer, decoded, show):
+def _coloured(colorizer, decoded, show, hints=()):
     "RGB and alpha for each pair of pixels and alpha"
     for i, (pixels, alpha) in enumerate(decoded):
-        rgb = colorizer.colorize_array(pixels)
+        rgb = colorizer.colorize_array(pixels, hints=hints)
         if show and not i: show(_eight(pixels), _eight(rgb))
         del pixels
         yield rgb, alpha

@@ -89,10 +89,12 @@ def test_requirements_are_those_of_settings_ini(metadata, settings):
     plain, total = wanted(settings['DEFAULT']['requirements']), set()
     assert {(r.name, str(r.specifier)) for r in shipped if not r.marker} == plain
     assert {name for name, _ in plain} == {'numpy', 'pillow', 'onnxruntime', 'fastcore', 'tqdm'}  # people who colour photos install no torch
-    assert set(metadata.get_all('Provides-Extra')) == set(settings['extras'])
+    alone = {k: wanted(v) for k, v in settings['extras_alone'].items()}
+    assert set(metadata.get_all('Provides-Extra')) == {*settings['extras'], *alone}
     for extra, lines in settings['extras'].items():
         total |= wanted(lines)
-        assert applies(extra) == total, extra
+        assert applies(extra) == total | (set().union(*alone.values()) if extra == 'dev' else set()), extra
+    assert {k: applies(k) for k in alone} == alone
 
 
 def test_the_installed_wheel_colours_a_photo(wheel, tmp_path):
