@@ -22,6 +22,11 @@ for name, reqs in cfg["extras"].items():
         continue
     total += lines(reqs)
     extras[name] = list(total)
+for name, reqs in cfg["extras_alone"].items():
+    if name in meta:
+        continue
+    extras[name] = lines(reqs)
+    extras["dev"] += extras[name]
 
 setup(
     name=meta["name"],
@@ -36,7 +41,7 @@ setup(
     classifiers=lines(meta["classifiers"]),
     python_requires=f">={meta['min_python']}",
     packages=find_packages(include=["colorizer", "colorizer.*"]),
-    package_data={"colorizer": ["photos/*", "models/*"]},
+    package_data={"colorizer": ["photos/*", "models/*", "pages/*"]},
     include_package_data=False,
     install_requires=lines(meta["requirements"]),
     extras_require=extras,

@@ -11,6 +11,7 @@ __all__ = ['RECIPES', 'total_epochs', 'snapshot', 'go_on', 'save_checkpoint', 'l
 
 # %% ../nbs/04a_recipe.ipynb #76d73fa8
 import argparse, copy, io, json, os, signal, sys, time
+from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -43,7 +44,7 @@ RECIPES = {
     'article': [Stage(64, 64, 2, 50, 2e-3, 1.5e-3), Stage(128, 32, 1, 25, 1e-3, 1e-3), Stage(256, 16, 1, 10, 5e-4, 5e-4), Stage(512, 8, 1, 10, 3e-4, 3e-4)],
     'fast': [Stage(64, 32, 1, 10, 2e-3, 1.5e-3, photos=4096), Stage(128, 32, 0, 6, lr=1e-3, photos=4096),
              Stage(256, 16, 0, 3, lr=5e-4, photos=2048), Stage(512, 8, 0, 2, lr=3e-4, photos=512)],
-    'finetune': [Stage(128, 16, 0, 8, lr=2e-4), Stage(256, 8, 0, 4, lr=1e-4)],
+    'finetune': [Stage(128, 16, 0, 8, lr=1e-4), Stage(256, 8, 0, 4, lr=5e-5)], # small steps: a folder of photos must not cost what thousands have taught
     'smoke': [Stage(32, 4, 1, 2, warmup=0.), Stage(64, 4, 0, 1, warmup=0.)],
 }
 
@@ -154,7 +155,7 @@ class RunFolder:
         if rows[-1]['valid_loss'] == min(r['valid_loss'] for r in rows): save_weights(learn.model, self/'best.safetensors', facts)
 
 # %% ../nbs/04a_recipe.ipynb #9ad46b3e
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     "The run was asked to stop; everything is on disk"
 
 class Checkpoints(Callback):
@@ -434,7 +435,8 @@ def make_config(args, stages, model, train, valid, device, half):
 def device_name(device):
     "What a device is called"
     if device.type == 'cuda': return torch.cuda.get_device_name(device)
-    return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {torch.get_num_threads()} threads" if device.type == 'cpu' else str(device)
+    threads = 'one thread' if torch.get_num_threads() == 1 else f'{torch.get_num_threads()} threads'
+    return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {threads}" if device.type == 'cpu' else str(device)
 
 # %% ../nbs/04a_recipe.ipynb #1323a55a
 def _options_of(args, parser):
@@ -491,12 +493,11 @@ def measure(
     photos:list, # folders or photos that had no say in the training
 )->dict: # for `test.json`
     "The final measurement: the model beside leaving the photos grey"
-    from colorizer.evaluation import evaluate, photos_in, summarise # here: nothing else needs them
-    from colorizer.inference import Colorizer
-    means = summarise(evaluate(Colorizer(model).colorize, photos_in(*photos)))
+    from colorizer.benchmark import evaluate, grey_system, model_system, photos_to_judge, summarise # here: nothing else needs them
+    lines = summarise(evaluate([grey_system(), model_system('this model', model)], photos_to_judge(photos)))
     names = ('psnr','ciede2000','ssim','colourfulness')
-    rows = [dict(name=name) | {k: means[prefix+k] for k in names} for name,prefix in (('this model',''), ('left grey','grey_'))]
-    return dict(photos=means['photos'], source=', '.join(map(str, photos)), rows=rows + [dict(name='the photos', colourfulness=means['real_colourfulness'])])
+    rows = [dict(name=o['system']) | {k: o[k] for k in names} for o in lines if o['output'] == 'raw']
+    return dict(photos=lines[0]['photos'], source=', '.join(map(str, photos)), rows=rows + [dict(name='the photos', colourfulness=lines[0]['real_colourfulness'])])
 
 # %% ../nbs/04a_recipe.ipynb #e70804bb
 def _sources(args):
@@ -549,11 +550,16 @@ def _train(args, stages, sources, test, model, loss, saved):
     photos = _photos_of(args, sources, folder)
     train,valid = photos(stages[0].size)
     _settle(args, stages, model, train, valid, device, half, folder)
-    facts = dict(options=str(args.out/'config.json'), photos=len(train), seed=args.seed, recipe=[asdict(s) for s in stages])
+    loss_options = {k: getattr(args, k) for k in ('vgg','vgg_layers','pixel_weight','chroma_weight','feature_weight','gram_weight','vivid')}
+    facts = dict(photos=len(train), seed=args.seed, recipe=[asdict(s) for s in stages], loss=loss_options) # no paths: weights travel
     cbs = [Page(folder, valid, args.tensorboard)]
     try: progressive_resizing(stages, photos, model, args.out, loss, args.seed, saved, facts, num_workers=args.workers, half=half, cbs=cbs)
     except Interrupted: return _stopped(folder)
-    except TrainingError as e: folder.log(str(e)); raise
+    except TrainingError as e:
+        folder.log(f'stopped: {e}')
+        if folder.writes:
+            with suppress(ValueError, OSError): write_report(folder.path)
+        raise
     if folder.writes: _complete(folder, stages, valid, test, facts)
     return 0
 
@@ -574,7 +580,7 @@ def _stopped(folder):
     "Say how to go on"
     folder.log('interrupted')
     if folder.writes:
-        write_report(folder.path)
+        with suppress(ValueError): write_report(folder.path) # before the first epoch there is nothing to report
         print(f'stopped; all is kept. Go on with: colorizer train --resume --out {folder.path}', file=sys.stderr)
     return 130
 

@@ -6,7 +6,7 @@
 __all__ = ['Run', 'read_run', 'state_of', 'time_at_work', 'key_figures', 'stage_table', 'Axis', 'ticks', 'curve', 'charts',
            'picture', 'final_test', 'commands', 'appendix', 'page', 'write_report']
 
-# %% ../nbs/04c_run_report.ipynb #3f109f81
+# %% ../nbs/04c_run_report.ipynb #1cb3a350
 import base64, csv, json, os, re, shlex
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ from PIL import Image
 
 from .photo import PhotoError, open_photo
 
-# %% ../nbs/04c_run_report.ipynb #1e1d7c62
+# %% ../nbs/04c_run_report.ipynb #d70101cb
 def _is_number(v): return isinstance(v, (int, float)) and not isinstance(v, bool) and isfinite(v)
 
 def _read_config(path):
@@ -34,7 +34,7 @@ def _read_config(path):
         raise ValueError(f'{path}: damaged, it names no stages with their sizes')
     return config
 
-# %% ../nbs/04c_run_report.ipynb #7b8890c2
+# %% ../nbs/04c_run_report.ipynb #e20cef97
 def _value(text):
     if text in ('True','False'): return text == 'True'
     try: return float(text)
@@ -54,7 +54,7 @@ def _read_history(path, n_stages):
         if row.setdefault('stage', 1.) not in range(1, n_stages+1): raise ValueError(f'{path}: row {i} is of a stage that config.json does not name')
     return rows
 
-# %% ../nbs/04c_run_report.ipynb #d396fe88
+# %% ../nbs/04c_run_report.ipynb #e675a007
 def _read_log(path):
     "(time or None, text) of every line"
     try: lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
@@ -65,7 +65,7 @@ def _log_line(line):
     try: return datetime.strptime(line[:19], '%Y-%m-%d %H:%M:%S'),line[20:]
     except ValueError: return None,line
 
-# %% ../nbs/04c_run_report.ipynb #c896107c
+# %% ../nbs/04c_run_report.ipynb #ad46d11f
 @dataclass
 class Run:
     "A run, as its folder tells it"
@@ -73,6 +73,7 @@ class Run:
     config:dict # of `config.json`
     history:list[dict] # one dict an epoch
     log:list[tuple] # (time or None, text)
+    written:datetime|None=None # when the last epoch was
 
     def rows(self, k): return [h for h in self.history if h['stage'] == k]
     def best(self, k): return min((h for h in self.rows(k) if _is_number(h['valid_loss'])), key=lambda h: h['valid_loss'], default={})
@@ -81,7 +82,7 @@ class Run:
     @property
     def sizes(self): return ' → '.join(_num(s['size']) for s in self.stages) + ' px'
 
-# %% ../nbs/04c_run_report.ipynb #6931e0d1
+# %% ../nbs/04c_run_report.ipynb #aa5b4a09
 def _num(v, form='g'):
     "A number as text; a dash where there is none"
     return format(v, form) if _is_number(v) else '–'
@@ -92,11 +93,12 @@ def read_run(
     "Read a run's folder. Raises `ValueError`, in one line, where there is no configuration or no epoch yet"
     path = Path(path)
     config = _read_config(path/'config.json')
-    return Run(path, config, _read_history(path/'history.csv', len(config['stages'])), _read_log(path/'log.txt'))
+    history = _read_history(path/'history.csv', len(config['stages']))
+    return Run(path, config, history, _read_log(path/'log.txt'), datetime.fromtimestamp(int((path/'history.csv').stat().st_mtime)))
 
-# %% ../nbs/04c_run_report.ipynb #b17f6451
+# %% ../nbs/04c_run_report.ipynb #1f15c9d6
 _STATES = (('finished', r'(run |training )?(done|finished)\b'), ('interrupted', r'(run |training )?(interrupted|stopped|failed)\b'),
-           ('running', r'[^:]*\b(begins?|begun|resumed)\b'))
+           ('running', r'[^:]*\b(begins?|begun|resumed|goes on)\b'))
 
 def state_of(
     run:Run,
@@ -108,7 +110,7 @@ def state_of(
         if state: return ('interrupted' if state == 'finished' and missing else state), text
     return 'unknown',''
 
-# %% ../nbs/04c_run_report.ipynb #5589c429
+# %% ../nbs/04c_run_report.ipynb #27ee4c73
 def time_at_work(
     log, # of a `Run`
 )->float: # hours
@@ -117,17 +119,19 @@ def time_at_work(
     gaps = [max(0, (b[0]-a[0]).total_seconds()) for a,b in zip(timed, timed[1:]) if not re.match(r'[^:]*\bresumed\b', b[1], re.I)]
     return sum(gaps)/3600
 
+def _so_far(run): return run.log + [(run.written, '')]*(state_of(run)[0] == 'running')
 def _hours(h): return f'{int(h)} h {int(h*60)%60} min'
 
-# %% ../nbs/04c_run_report.ipynb #1407221b
+# %% ../nbs/04c_run_report.ipynb #929b08f1
 def _table(head, rows, caption, cls='stack'):
     "A table whose first column names its rows"
     def cell(h, c): return Td(c, data_label=h, role='cell', cls='none' if c == '–' else None)
     def line(cells): return Tr(Th(cells[0], scope='row', role='rowheader'), *map(cell, head[1:], cells[1:]), role='row')
     top = Thead(Tr(*(Th(h, scope='col', role='columnheader') for h in head), role='row'), role='rowgroup')
-    return Table(Caption(caption), top, Tbody(*map(line, rows), role='rowgroup'), role='table', cls=cls)
+    table = Table(Caption(caption), top, Tbody(*map(line, rows), role='rowgroup'), role='table', cls=cls)
+    return Div(table, cls='pan', tabindex='0', role='group', aria_label=caption) # what is still too wide moves in there, not the page
 
-# %% ../nbs/04c_run_report.ipynb #0d206efc
+# %% ../nbs/04c_run_report.ipynb #0d8850ba
 def _get(config, *names):
     "What lies at the end of `names`; None if nothing does"
     for name in names: config = config.get(name) if isinstance(config, dict) else None
@@ -142,7 +146,7 @@ def _text(v):
     if isinstance(v, dict): return ', '.join(f'{k}: {_text(o)}' for k,o in v.items()) or '–'
     return '–' if v is None else str(v)
 
-# %% ../nbs/04c_run_report.ipynb #d037835a
+# %% ../nbs/04c_run_report.ipynb #08f83a4e
 def key_figures(run:Run):
     "How far it got, how good the colours are, what it took; as a definition list"
     now = int(run.history[-1]['stage'])
@@ -154,13 +158,13 @@ def key_figures(run:Run):
         ('Share of colour', _share(best.get('colour_share')), 'of the real photos’ colour'),
         ('Photos', _num(_get(run.config, 'photos', 'train'), ','), f"and {_num(_get(run.config, 'photos', 'valid'), ',')} held out"),
         ('Parameters', f'{each/1e6:.1f} million' if _is_number(each) else '–', _text(_get(run.config, 'model', 'name'))),
-        ('Time at work', _hours(time_at_work(run.log)) if run.log else '–', 'up to the log’s last line' if state_of(run)[0] == 'running' else 'breaks left out'),
+        ('Time at work', _hours(time_at_work(_so_far(run))) if run.log else '–', 'breaks left out'),
         ('Device', _text(_get(run.config, 'device')), _text(_get(run.config, 'precision')))]
     return Dl(*(Div(Dt(name), Dd(Strong(value), Small(note))) for name,value,note in figures), cls='figures')
 
 def _whole(v): return int(v) if _is_number(v) else 0
 
-# %% ../nbs/04c_run_report.ipynb #de5e0e3f
+# %% ../nbs/04c_run_report.ipynb #7babd8e4
 def _why(run, k):
     "Why a stage ended, or that it hasn't"
     notes = [str(h['note']) for h in run.rows(k) if h.get('note')]
@@ -180,19 +184,19 @@ def _rates(stage):
     if _is_number(lr) and _is_number(factor): rates.append((lr*factor, 'first layers'))
     return ', '.join(f"{format(Decimal(f'{v:.2g}'), 'f')} {what}" for v,what in rates if _is_number(v)) or '–'
 
-# %% ../nbs/04c_run_report.ipynb #857b3013
+# %% ../nbs/04c_run_report.ipynb #67741c8a
 def stage_table(run:Run):
     "A row a stage: what it did, why it ended, and its best epoch"
     def row(k, s):
         best = run.best(k)
-        loss = f"{_num(best['valid_loss'], '.4f')} (epoch {_num(best['epoch'])})" if best else '–'
+        loss = f"{_num(best['valid_loss'], '.4f')} (epoch\N{NO-BREAK SPACE}{_num(best['epoch'])})" if best else '–'
         quality = _unit(best.get('batch_psnr'), '.2f', 'dB'),_share(best.get('colour_share'))
         return f"{k}. {_num(s['size'])} px",_num(s.get('bs')),_epochs(run, k),_why(run, k),loss,*quality,_rates(s)
     head = 'Stage','Batch','Epochs','Why it ended','Best validation loss','PSNR','Share of colour','Learning rates'
     note = 'PSNR and share of colour are those of the epoch with the best validation loss.'
     return _table(head, [row(k, s) for k,s in enumerate(run.stages, 1)], note)
 
-# %% ../nbs/04c_run_report.ipynb #2bc1c178
+# %% ../nbs/04c_run_report.ipynb #cbc2c724
 class Axis:
     "From numbers to pixels"
     def __init__(self,
@@ -209,7 +213,7 @@ class Axis:
         lo,hi,v = map(log10, (self.lo, self.hi, v)) if self.log else (self.lo, self.hi, v)
         return round(self.start + (self.end-self.start)*(v-lo)/(hi-lo), 1)
 
-# %% ../nbs/04c_run_report.ipynb #a6009cb6
+# %% ../nbs/04c_run_report.ipynb #0c01ad61
 def ticks(
     axis:Axis,
     n:int=4, # at most so many, unless logarithmic
@@ -222,7 +226,7 @@ def ticks(
     step = max(least, next(m*power for m in (1,2,5,10) if m*power*n >= hi-lo))
     return [float(f'{i*step:.6g}') for i in range(ceil(lo/step-1e-9), floor(hi/step+1e-9)+1)]
 
-# %% ../nbs/04c_run_report.ipynb #c7c71384
+# %% ../nbs/04c_run_report.ipynb #484cf2ea
 def _strip(history, x, top=164, height=8):
     "What the learning rate did, epoch by epoch"
     for (_,phase),rows in groupby(history, key=lambda h: (h['stage'], _phase(h))):
@@ -232,7 +236,7 @@ def _strip(history, x, top=164, height=8):
         elif phase == 'frozen': yield ft('rect', x=a, y=top+.5, width=f'{b-a:.1f}', height=height-1, fill='none', stroke='currentColor', stroke_opacity='.45')
         else: yield ft('rect', x=a, y=top, width=f'{b-a:.1f}', height=height, fill='currentColor', fill_opacity='.45')
 
-# %% ../nbs/04c_run_report.ipynb #cf245ed1
+# %% ../nbs/04c_run_report.ipynb #9d485932
 def _label(text, x, y, anchor='middle'): return ft('text', text, x=x, y=y, text_anchor=anchor, font_size=11, fill='currentColor', fill_opacity='.8')
 def _rule(x1, y1, x2, y2, **kw): return ft('line', x1=x1, y1=y1, x2=x2, y2=y2, **{'stroke': 'currentColor', 'stroke_opacity': '.15'} | kw)
 
@@ -248,14 +252,14 @@ def _frame(history, x, y, form):
         if b-a > 50: size += ' px'
         if b-a > 7*len(size): yield _label(size, a+3, 17, 'start')
 
-# %% ../nbs/04c_run_report.ipynb #541eb83b
+# %% ../nbs/04c_run_report.ipynb #fae2d527
 _LOOKS = {'train': dict(stroke='var(--train,#0b7285)', stroke_dasharray='5 3'), 'valid': dict(stroke='var(--valid,#c2410c)')}
 
 def _line(points, kind):
-    "A curve through (x, y) in pixels; a dot where there is only one"
+    "A curve through (x, y) in pixels; where there is only one point, a ring for training, a dot for validation"
     look = _LOOKS[kind] | dict(fill='none', stroke_width=2, stroke_linejoin='round')
-    if len(points) == 1: return ft('circle', cx=points[0][0], cy=points[0][1], r=3, **look)
-    return ft('polyline', points=' '.join(f'{a},{b}' for a,b in points), **look)
+    if len(points) > 1: return ft('polyline', points=' '.join(f'{a},{b}' for a,b in points), **look)
+    return ft('circle', cx=points[0][0], cy=points[0][1], r=3, stroke=look['stroke'], stroke_width=1.5, fill='none' if kind == 'train' else look['stroke'])
 
 def _lines(history, name, x, y):
     "Training and validation, stage by stage: losses of different sizes are no one curve"
@@ -264,7 +268,7 @@ def _lines(history, name, x, y):
             points = [(x(h['epoch']), y(h[key])) for h in rows if _is_number(h.get(key))]
             if points: yield _line(points, kind)
 
-# %% ../nbs/04c_run_report.ipynb #308b85a0
+# %% ../nbs/04c_run_report.ipynb #9eb85607
 def _hints(history, name, x, form):
     "An invisible bar an epoch, with its figures, then a flag for each decision"
     for h in history:
@@ -279,7 +283,7 @@ def _hints(history, name, x, form):
         flag = ft('polygon', points=f'{a},24 {a+8},28 {a},32', fill='currentColor')
         yield ft('g', ft('title', f"epoch {h['epoch']:g}: {h['note']}"), _rule(a, 24, a, 160, stroke_opacity='.7', stroke_dasharray='2 3'), flag)
 
-# %% ../nbs/04c_run_report.ipynb #c15c4181
+# %% ../nbs/04c_run_report.ipynb #e2eebf51
 _NAMES = {'loss':'Total loss', 'batch_psnr':'PSNR, dB', 'colour_share':'Share of colour'}
 
 def _name(key):
@@ -296,7 +300,7 @@ def _in_words(history, name):
     notes = [f"epoch {h['epoch']:g}: {h['note']}" for h in history if h.get('note')]
     return '. '.join([f'{_name(name)} of the held-out photos, from {first} to {last} in {len(history)} epochs', *notes])
 
-# %% ../nbs/04c_run_report.ipynb #10d3081e
+# %% ../nbs/04c_run_report.ipynb #db0fc671
 def curve(
     history:list[dict], # of a `Run`
     name:str, # `loss`, one of its parts, `batch_psnr` or `colour_share`
@@ -309,7 +313,7 @@ def curve(
     shapes = _frame(history, x, y, '.0%' if name == 'colour_share' else 'g'),_strip(history, x),_lines(history, name, x, y),_hints(history, name, x, _form(name))
     return ft('svg', *chain(*shapes), viewBox='0 0 360 196', role='img', aria_label=_in_words(history, name), font_family='system-ui,sans-serif')
 
-# %% ../nbs/04c_run_report.ipynb #53947a58
+# %% ../nbs/04c_run_report.ipynb #b871cb17
 def _chart(history, name):
     return Figure(Figcaption(Strong(_name(name)), Span('last ' + format(_held_out(history, name)[-1], _form(name)))), curve(history, name))
 
@@ -329,7 +333,7 @@ def charts(run:Run):
     names = [o for o in ('loss','batch_psnr','colour_share',*parts) if _held_out(run.history, o)]
     return Div(*(_chart(run.history, o) for o in names), cls='charts')
 
-# %% ../nbs/04c_run_report.ipynb #039a12c7
+# %% ../nbs/04c_run_report.ipynb #34bdf88a
 def _called(stem):
     "What a picture shows, by its name"
     m = re.fullmatch(r'stage(\d+)_(\d+)px', stem)
@@ -346,7 +350,7 @@ def picture(path:Path):
 
 def _order(path): return path.stem != 'sizes',[int(o) for o in re.findall(r'\d+', path.stem)],path.stem
 
-# %% ../nbs/04c_run_report.ipynb #e150f743
+# %% ../nbs/04c_run_report.ipynb #67d465bb
 _MEASURES = {'psnr':('PSNR ↑ (dB)','.2f'), 'ssim':('SSIM ↑','.3f'), 'ciede2000':('CIEDE2000 ↓','.2f'), 'colourfulness':('Colourfulness','.1f')}
 
 def final_test(run:Run):
@@ -362,7 +366,7 @@ def final_test(run:Run):
              'colourfulness should be near that of the real photos.')
     return _table(('', *(_MEASURES[k][0] for k in keys)), cells, about) if keys else P('Left out: test.json holds no figures.')
 
-# %% ../nbs/04c_run_report.ipynb #c26f7fac
+# %% ../nbs/04c_run_report.ipynb #1fad491f
 def commands(
     run:Run,
 )->list[tuple]: # (what it does, the command)
@@ -374,7 +378,7 @@ def commands(
     if not (run.path/'model.onnx').exists(): steps.append(('Make a model of the best weights so far', f'colorizer export {best} {model}'))
     return steps + [('Colour a photo with it', f'colorizer photo.jpg --model {model}')]
 
-# %% ../nbs/04c_run_report.ipynb #33e45ced
+# %% ../nbs/04c_run_report.ipynb #0aee4f4e
 def _flat(config, before=''):
     "Names and values of nested dicts; the stages have a table of their own"
     for k,v in config.items():
@@ -390,10 +394,10 @@ def appendix(run:Run):
     tables = (_table(('Setting','Value'), list(_flat(run.config)), 'What was asked for, and with what', 'pairs'),
               _table(('Stage', *(str(k) for k,_ in enumerate(run.stages, 1))), stages, 'Every setting of the stages', 'wide'))
     log = '\n'.join((f'{t}  ' if t else '') + text for t,text in run.log)
-    settings = _fold('Configuration and versions', *(Div(o, cls='pan', tabindex='0', role='group', aria_label='Settings') for o in tables))
+    settings = _fold('Configuration and versions', *tables)
     return [settings, *([_fold('Log', Pre(log))] if log else [])]
 
-# %% ../nbs/04c_run_report.ipynb #ae855355
+# %% ../nbs/04c_run_report.ipynb #6ee57ecb
 _css = '''
 :root{color-scheme:light dark;--bg:#f7f6f2;--card:#fff;--ink:#1c2126;--soft:#59626b;--line:#dfddd5;--train:#0b7285;--valid:#c2410c;--good:#1c6b3c;--warn:#9a4a00;--busy:#1d5ea8}
 @media (prefers-color-scheme:dark){:root{--bg:#14171a;--card:#1d2125;--ink:#e9e7e2;--soft:#a3abb3;--line:#343a40;--train:#5cc8de;--valid:#ff9a5c;--good:#7fd49b;--warn:#ffb86b;--busy:#8cbcff}}
@@ -404,15 +408,15 @@ header,main{max-width:1180px;margin:auto;padding:0 1.25rem}
 header{padding-top:2rem}
 h1{font-size:clamp(1.6rem,5vw,2.4rem);line-height:1.15;margin:.2rem 0 .8rem;letter-spacing:-.015em;overflow-wrap:anywhere}
 h2{font-size:1.25rem;margin:2.75rem 0 .75rem}
-p,caption,figcaption,td,th,dd{overflow-wrap:break-word}
+p,caption,figcaption,td,th,dt,dd{overflow-wrap:break-word}figcaption strong{min-width:0}
 .soft,caption,small{color:var(--soft)}
 '''
 
-# %% ../nbs/04c_run_report.ipynb #685dbd82
+# %% ../nbs/04c_run_report.ipynb #b210a414
 _css += '''
 .state{display:inline-block;font-weight:650;padding:.15rem .7rem;border:1.5px solid currentColor;border-radius:99px;margin-right:.5rem}
 .finished{color:var(--good)}.interrupted,.unknown{color:var(--warn)}.running{color:var(--busy)}
-.figures{display:grid;grid-template-columns:repeat(4,1fr);gap:1px;background:var(--line);border:1px solid var(--line);border-radius:12px;overflow:hidden;margin:1.5rem 0 0}
+.figures{display:grid;grid-template-columns:repeat(4,minmax(0,1fr));gap:1px;background:var(--line);border:1px solid var(--line);border-radius:12px;overflow:hidden;margin:1.5rem 0 0}
 .figures div{background:var(--card);padding:.8rem 1rem}
 .figures dt{font-size:.85rem;color:var(--soft)}
 .figures dd{margin:0}.figures strong{display:block;font-size:1.35rem;line-height:1.25;font-variant-numeric:tabular-nums}
@@ -424,7 +428,7 @@ figcaption span{color:var(--soft);white-space:nowrap;font-variant-numeric:tabula
 .legend span{display:inline-block;margin-right:1.2rem;color:var(--soft)}.legend svg{vertical-align:-1px}
 '''
 
-# %% ../nbs/04c_run_report.ipynb #fc1cbd35
+# %% ../nbs/04c_run_report.ipynb #ddd67375
 _css += '''
 table{border-collapse:separate;border-spacing:0;border-radius:12px;overflow:hidden;width:100%;background:var(--card);border:1px solid var(--line);font-variant-numeric:tabular-nums;font-size:.95rem}
 caption{caption-side:bottom;text-align:left;padding:.5rem 0;font-size:.9rem}
@@ -433,24 +437,24 @@ thead th{font-size:.85rem;font-weight:600;color:var(--soft);border-top:0}
 tbody th{white-space:nowrap}
 .stack td{min-width:4.5rem}
 .pairs tbody th,.wide th{font-weight:500;white-space:normal;color:var(--soft)}.pairs td,.pairs th,.wide td,.wide th{padding:.3rem .75rem}
-@media (max-width:760px){
-.figures{grid-template-columns:1fr 1fr}.figures strong{font-size:1.15rem}
-.whole figcaption::after{content:'↔ scroll';color:var(--soft)}
+@media (max-width:600px){.figures{grid-template-columns:repeat(2,minmax(0,1fr))}.figures strong{font-size:1.15rem}
+.whole figcaption::after{content:'↔ scroll';color:var(--soft);white-space:nowrap}}
+@media (max-width:960px){
 .stack{display:flex;flex-direction:column}.stack caption{order:1;padding:.5rem .9rem}
 .stack tbody,.stack tr,.stack th,.stack td{display:block;width:100%}
 .stack thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .stack tr{padding:.7rem .9rem;border-top:1px solid var(--line)}.stack tr:first-child{border-top:0}
 .stack th,.stack td{border:0;padding:.15rem 0}.stack tbody th{font-size:1.1rem}
-.stack td{display:flex;gap:.75rem;min-width:0}.stack .none{display:none}.stack td::before{content:attr(data-label);flex:0 0 9.5rem;color:var(--soft)}
+.stack td{display:flex;gap:.75rem;min-width:0;overflow-wrap:anywhere}.stack .none{display:none}.stack td::before{content:attr(data-label);flex:0 0 9.5rem;color:var(--soft)}
 }
 '''
 
-# %% ../nbs/04c_run_report.ipynb #be99e401
+# %% ../nbs/04c_run_report.ipynb #83b0a824
 _css += '''
 .photos>div{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:1rem}.photos .whole{grid-column:1/-1}
 .mat,.pan{overflow-x:auto;border-radius:6px}.mat{background:#fff}
 .mat img{display:block;height:auto;max-width:100%;margin:auto}
-@media (max-width:760px){.photos>div{grid-template-columns:minmax(0,1fr)}.whole img{max-width:none;width:640px}}
+@media (max-width:600px){.photos>div{grid-template-columns:minmax(0,1fr)}.whole img{max-width:640px}}
 pre{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.75rem 1rem;margin:.3rem 0 1rem;white-space:pre-wrap;overflow-wrap:anywhere;font:.9rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 .steps p{margin:0}
 details{border-top:1px solid var(--line);padding:.6rem 0}details:first-of-type{margin-top:2.75rem}main{padding-bottom:3rem}
@@ -462,14 +466,14 @@ details::details-content{content-visibility:visible;block-size:auto}
 body::before,.state,.figures,svg{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 '''
 
-# %% ../nbs/04c_run_report.ipynb #989c09dd
+# %% ../nbs/04c_run_report.ipynb #95ab904b
 _SIGNS = {'finished':'✓', 'interrupted':'■', 'running':'▶', 'unknown':'?'}
 
 def _now(run):
     "Where the run is, in a sentence"
     state,line = state_of(run)
     last = next((t for t,_ in reversed(run.log) if t), None)
-    if state == 'running': return f'The last line of its log is from {last}. Should nothing have come since, it was stopped without a word.'
+    if state == 'running': return f'Its last epoch ended {run.written}. Should none have come for much longer than an epoch takes, it was stopped without a word.'
     if state == 'unknown': return 'Its log says nothing.'
     return f'{last}: {line}' if last else line
 
@@ -481,7 +485,7 @@ def _top(run):
 
 def _title(run): return f"{_text(_get(run.config, 'model', 'name'))}, {run.sizes}"
 
-# %% ../nbs/04c_run_report.ipynb #838c515f
+# %% ../nbs/04c_run_report.ipynb #98a61830
 def _part(name, *inside, cls=None):
     "A section, unless there is nothing to put into it"
     return [Section(H2(name), *inside, cls=cls)] if inside != (None,) else []
@@ -494,7 +498,7 @@ def _body(run):
     return Body(_top(run), Main(*_part('Stages', stage_table(run)), *_part('Curves', _legend(), charts(run), about),
         *_part('Photos', Div(*shown) if shown else None, cls='photos'), *_part('Test on photos never trained on', test), *_part('How to go on', *steps, cls='steps'), *appendix(run)))
 
-# %% ../nbs/04c_run_report.ipynb #aaedfc51
+# %% ../nbs/04c_run_report.ipynb #f66398b5
 def page(
     run:Run,
 )->str: # an HTML document

@@ -54,6 +54,8 @@ def colour_share(
 # %% ../nbs/04_training.ipynb #f046e7b3
 class TrainingError(ValueError):
     "Training can't go on; the message is one line for the user"
+    def __init__(self, message): super().__init__(message); self.message = message
+    def __str__(self): return self.message # fastai puts the callback's name into the arguments of what is raised in one
 
 class LossParts(Callback):
     "Records the mean of every part of the loss, PSNR and the share of colour in `history`, one dict per epoch"

@@ -10,8 +10,8 @@ from colorizer.inference import default_model
 from colorizer.photo import luma, open_photo, sample_photos, split, to_rgb_array
 
 ROOT = Path(__file__).parent.parent
-NOT_FOR_COLOURING = 'torch torchvision fastai skimage matplotlib onnx IPython tqdm'.split()
-HEAVY = [*NOT_FOR_COLOURING, 'numpy', 'PIL', 'onnxruntime', 'fastcore']
+NOT_FOR_COLOURING = 'torch torchvision fastai skimage matplotlib onnx IPython pillow_heif'.split()
+HEAVY = [*NOT_FOR_COLOURING, 'numpy', 'PIL', 'onnxruntime', 'fastcore', 'tqdm']
 
 BLOCK = """
 import os, sys
@@ -173,7 +173,7 @@ def bomb():
 
 BAD = {
     'missing.jpg': (None, 'no such file'),
-    'folder.jpg': ('folder', 'this is a folder'),
+    'folder.jpg': ('folder', 'no photos in this folder'),
     'empty.jpg': (b'', 'empty'),
     'letter.jpg': (b'Dear grandson, here is the photo.', 'not an image'),
     'cut.jpg': (truncated('JPEG'), 'cut short'),

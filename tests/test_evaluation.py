@@ -1,17 +1,13 @@
-"""The measures against published and independently computed values, and `colorizer evaluate` from end to end."""
-import argparse, csv, json, math, os, subprocess, sys
+"""The measures against published and independently computed values."""
+import math, subprocess, sys, urllib.error
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 from PIL import Image
 from scipy.signal import convolve2d
-from scipy.stats import bootstrap
 
 from colorizer import evaluation as ev
-from colorizer.cli import main
-from colorizer.photo import PhotoError, sample_photos
+from colorizer.photo import PhotoError
 
 # Sharma, Wu & Dalal (2005), "The CIEDE2000 color-difference formula: implementation notes, supplementary test data, and mathematical
 # observations", Color Research & Application 30(1), table 1: L1 a1 b1 L2 a2 b2 dE00.
@@ -163,163 +159,81 @@ def test_input_is_rounded_bt601_luma():
     grey = ev.grey_input(rgb)
     assert grey.mode == 'L' and (np.asarray(grey) == expected).mean() > .999   # a tie may fall either way
 
-@pytest.fixture
-def folder(tmp_path):
-    "Two colour photos of one name in two folders, a photo without colour, a broken one and a text"
-    for sub, seed in (('one', 1), ('two', 2)):
-        (tmp_path / sub).mkdir()
-        save(tmp_path / sub / 'a.png', noise(seed, (40, 30)) // 4 + np.array([90, 60, 20], np.uint8))
-    save(tmp_path / 'grey.png', np.repeat(noise(5)[..., :1], 3, axis=2))
-    (tmp_path / 'broken.jpg').write_bytes((sample_photos()['cat'].read_bytes())[:2000])
-    (tmp_path / 'notes.txt').write_text('no photo')
-    return tmp_path
-
-def test_evaluate_measures_each_photo_and_leaves_nothing_out_silently(folder):
-    seen, said = [], []
-    truths = {40: ev.truth_of(folder / 'one' / 'a.png'), 20: ev.truth_of(folder / 'one' / 'a.png', 20)}
-    def oracle(grey):
-        seen.append(grey.mode)
-        return Image.fromarray(truths[grey.size[1] if grey.size[1] == 40 else 20])
-    rows = ev.evaluate(oracle, ev.photos_in(folder), others={'again': oracle, 'wash': ev.constant_chroma([.1, -.1])}, progress=False, left_out=said.append)
-    assert [r['file'] for r in rows] == ['one/a.png', 'two/a.png'] and set(seen) == {'L'}
-    assert len(said) == 2 and 'broken.jpg' in said[0] and 'grey.png: has no colour' in said[1]
-    first, second = rows
-    assert first['psnr'] == math.inf and first['ciede2000'] == 0 and first['ssim'] == pytest.approx(1)
-    assert second['psnr'] < 30 and second['psnr'] == second['again_psnr'] != second['wash_psnr']
-    assert first['colourfulness'] == first['real_colourfulness'] == ev.colourfulness(truths[40]) > 10
-    grey = np.repeat(np.asarray(ev.grey_input(truths[40]))[..., None], 3, axis=2)
-    assert {k: first['grey_' + k] for k in ev.METRICS} == {k: f(grey, truths[40]) for k, f in ev.METRICS.items()}
-    assert first['grey_colourfulness'] == 0
-
-def test_evaluate_refuses_nonsense(folder):
-    with pytest.raises(ValueError, match='no colour photo'): ev.evaluate(ev.grey, [folder / 'grey.png'], progress=False, left_out=lambda line: None)
-    with pytest.raises(ValueError, match='5×5 pixels for an input of 30×40'):
-        ev.evaluate(lambda g: g.resize((5, 5)), [folder / 'one' / 'a.png'], progress=False)
-    with pytest.raises(ValueError, match='too small'): ev.evaluate(ev.grey, [folder / 'one' / 'a.png'], size=8, progress=False)
+def test_a_photo_may_be_too_small(tmp_path):
+    with pytest.raises(ValueError, match='size 8 is too small'): ev.truth_of(noise(0, (40, 50)), 8)
     with pytest.raises(PhotoError, match='too few'): ev.truth_of(noise(0, (8, 50)))
-    with pytest.warns(UserWarning, match='left out: .*grey.png'): ev.evaluate(ev.grey, [folder / 'grey.png', folder / 'one' / 'a.png'], progress=False)
 
-def test_constant_chroma_of_other_photos(folder):
+def test_constant_chroma_of_other_photos(tmp_path):
     "A photo of one colour is reproduced exactly from that colour's chroma"
-    plain = save(folder / 'plain.png', flat((180, 90, 40), (30, 30)))
+    plain = save(tmp_path / 'plain.png', flat((180, 90, 40), (30, 30)))
     wash = ev.constant_chroma(ev.mean_chroma([plain]))
     assert abs(np.asarray(wash(ev.grey_input(flat((180, 90, 40))))).astype(int) - (180, 90, 40)).max() <= 1
 
-
-# --- means and intervals
-
-def made_rows(n=50, seed=0):
-    rng = np.random.default_rng(seed)
-    rows = []
-    for i in range(n):
-        g = dict(psnr=rng.normal(22, 4), psnr_ab=25., ssim=.9, ciede2000=rng.uniform(4, 20), ab_distance=18., colourfulness=0.)
-        m = g | dict(psnr=g['psnr'] + rng.normal(1, .5), ciede2000=g['ciede2000'] * (1 - .03 * g['ciede2000'] + rng.normal(0, .02)), colourfulness=rng.uniform(15, 35))
-        rows.append(dict(file=f'{i}.jpg', path=f'/secret/{i}.jpg', width=300, height=256, size=256) | m | {'grey_' + k: v for k, v in g.items()}
-                    | dict(real_colourfulness=rng.uniform(30, 50)))
-    return rows
-
-def test_summary_and_its_margins():
-    rows = made_rows()
-    s = ev.summarise(rows)
-    def mean(k): return np.mean([r[k] for r in rows])
-    assert s['photos'] == 50 and s['psnr'] == pytest.approx(mean('psnr')) and s['grey_ciede2000'] == pytest.approx(mean('grey_ciede2000'))
-    assert s['psnr_gain'] == pytest.approx(mean('psnr') - mean('grey_psnr'))
-    assert s['ciede2000_change'] == pytest.approx(100 * (mean('ciede2000') - mean('grey_ciede2000')) / mean('grey_ciede2000')) and s['ciede2000_change'] < 0
-    assert s['colourfulness_share'] == pytest.approx(100 * mean('colourfulness') / mean('real_colourfulness'))
-    assert s['delta_colourfulness'] == pytest.approx(mean('real_colourfulness') - mean('colourfulness'))
-
-def test_intervals_agree_with_scipy():
-    rows = made_rows()
-    s = ev.summarise(rows, n=20000)
-    def scipys(values): return tuple(bootstrap((np.array(values),), np.mean, n_resamples=20000, method='percentile').confidence_interval)
-    assert s['intervals']['psnr'] == pytest.approx(scipys([r['psnr'] for r in rows]), abs=.05)
-    assert s['intervals']['psnr_gain'] == pytest.approx(scipys([r['psnr'] - r['grey_psnr'] for r in rows]), abs=.01)   # paired
-    def change(model, grey): return 100 * (model.mean(-1) / grey.mean(-1) - 1)   # a ratio of means, not a mean of ratios
-    pairs = np.array([r['ciede2000'] for r in rows]), np.array([r['grey_ciede2000'] for r in rows])
-    expected = bootstrap(pairs, lambda m, g, axis=-1: change(m, g), paired=True, vectorized=True, n_resamples=20000, method='percentile').confidence_interval
-    assert s['intervals']['ciede2000_change'] == pytest.approx(tuple(expected), abs=.1)
-    assert ev.summarise(rows) == ev.summarise(rows) != ev.summarise(rows, seed=1)
-
-def test_infinite_psnr_and_single_photos_are_no_accident():
-    rows = made_rows(3)
-    rows[1]['psnr'] = math.inf
-    s = ev.summarise(rows)
-    assert s['psnr'] == math.inf and np.isnan(s['intervals']['psnr']).all() and np.isfinite(s['intervals']['ciede2000']).all()
-    assert 'PSNR +inf dB, CIEDE2000' in ev.report(rows)
-    assert ev.summarise(made_rows(1))['intervals'] == {}
-    with pytest.raises(ValueError, match='no rows'): ev.summarise([])
-
-def test_report_always_has_the_grey_row():
-    def names(text): return [line.split('|')[1].strip() for line in text.splitlines() if line.startswith('|')]
-    rows = made_rows()
-    s = ev.summarise(rows)
-    lines = ev.report(rows, 'my net').splitlines()
-    assert names('\n'.join(lines)) == ['', '---', 'my net', 'grey', 'real photos']
-    assert f"{s['psnr']:.2f}" in lines[2] and f"{s['grey_psnr']:.2f}" in lines[3] and f"{s['real_colourfulness']:.1f}" in lines[4]
-    more = [r | {'mean_chroma_' + k: r[k] + 1 for k in (*ev.METRICS, 'colourfulness')} for r in rows]
-    assert names(ev.report(more, 'my net')) == ['', '---', 'my net', 'mean chroma', 'grey', 'real photos']
-    lo, hi = s['intervals']['ciede2000_change']
-    assert f"CIEDE2000 {s['ciede2000_change']:+.1f} % (95 %: {lo:+.1f} to {hi:+.1f})" in lines[6] and lo < s['ciede2000_change'] < hi < 0
-    assert lines[-1].startswith('50 photos, whole, short side at most 256 px')
-
-def test_worst_is_the_largest_difference():
-    rows = made_rows()
-    three = ev.worst(rows, 3)
-    assert [r['ciede2000'] for r in three] == sorted((r['ciede2000'] for r in rows), reverse=True)[:3]
+def test_compare_has_both_kinds_of_colourfulness():
+    a, b = noise(0), noise(1)
+    row = ev.compare(a, b)
+    assert list(row) == [*ev.METRICS, 'colourfulness', 'colourfulness_abs'] and set(row) <= set(ev.MEASURES)
+    assert (row['colourfulness'], row['colourfulness_abs']) == (ev.colourfulness(a), ev.colourfulness(a, signed=False)) and row['colourfulness'] > row['colourfulness_abs']
 
 
-# --- the command
+# --- measures that are networks
 
 @pytest.fixture
-def model(tmp_path):
-    "An ONNX model of the agreed contract that gives every pixel Cb = -0.05, Cr = 0.08"
-    constant = [helper.make_tensor(k, TensorProto.FLOAT, [1], [v]) for k, v in (('zero', 0.), ('cb', -.05), ('cr', .08))]
-    nodes = [helper.make_node('Mul', ['luma', 'zero'], ['none']), helper.make_node('Add', ['none', 'cb'], ['b']),
-             helper.make_node('Add', ['none', 'cr'], ['r']), helper.make_node('Concat', ['b', 'r'], ['chroma'], axis=1)]
-    ports = [helper.make_tensor_value_info(k, TensorProto.FLOAT, ['n', c, 'h', 'w']) for k, c in (('luma', 1), ('chroma', 2))]
-    net = helper.make_model(helper.make_graph(nodes, 'constant', ports[:1], ports[1:], constant), opset_imports=[helper.make_opsetid('', 17)], ir_version=9)
-    helper.set_model_props(net, {'colorizer.format': '1'})
-    onnx.save(net, tmp_path / 'constant.onnx')
-    return str(tmp_path / 'constant.onnx')
+def no_network(monkeypatch, tmp_path):
+    "Weights are not there and can't be had"
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    def refuse(*args, **kwargs): raise urllib.error.URLError('no route to host')
+    monkeypatch.setattr('urllib.request.urlopen', refuse)
+    monkeypatch.setattr('torch.hub.urlopen', refuse, raising=False)
 
-def command(*args):
-    parser = argparse.ArgumentParser(); ev.add_arguments(parser)
-    return ev.run(parser.parse_args([*map(str, args)]))
+def test_lpips_is_that_of_the_package():
+    "Against the definition of Zhang et al. (2018), equation 1, computed here with the same AlexNet of random weights and the published linear layers"
+    torch, lpips = pytest.importorskip('torch'), pytest.importorskip('lpips')
+    torch.manual_seed(0)
+    net = lpips.LPIPS(net='alex', pnet_rand=True, verbose=False)
+    a, b = noise(0, (70, 80)), noise(1, (70, 80))
+    def layers(rgb):
+        x = torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None] / 127.5 - 1
+        x = (x - torch.tensor([-.030, -.088, -.188])[:, None, None]) / torch.tensor([.458, .448, .450])[:, None, None]
+        return [f / (f.pow(2).sum(1, keepdim=True).sqrt() + 1e-10) for f in net.net(x)]
+    with torch.no_grad():
+        weights = [lin.model[-1].weight for lin in (net.lin0, net.lin1, net.lin2, net.lin3, net.lin4)]
+        expected = sum(((p - q).pow(2) * w).sum(1).mean() for p, q, w in zip(layers(a), layers(b), weights))
+    measure = ev.lpips_measure(net)
+    assert measure(a, b) == pytest.approx(float(expected), rel=1e-4) and measure(a, b) > 0
+    assert measure(a, a) == 0
+    assert math.isnan(measure(a[:60], b[:60]))   # too small for AlexNet
 
-def test_command_writes_table_rows_and_worst_photos(folder, model, tmp_path, capsys):
-    assert command(folder, '--model', model, '--size', 24, '--csv', tmp_path / 'out.csv', '--worst', tmp_path / 'worst.png') == 0
-    out, err = capsys.readouterr()
-    assert '| constant |' in out and '| grey |' in out and out.rstrip().splitlines()[-1].startswith('2 photos')
-    assert 'broken.jpg' in err and 'grey.png' in err
-    rows = list(csv.DictReader(open(tmp_path / 'out.csv', encoding='utf-8', newline='')))
-    assert [r['file'] for r in rows] == ['one/a.png', 'two/a.png'] and str(folder) not in open(tmp_path / 'out.csv').read()
-    # The command's figures are those of the model's colour, as the constant itself gives it.
-    exact = ev.evaluate(ev.constant_chroma([-.05, .08]), ev.photos_in(folder / 'one'), size=24, progress=False)[0]
-    assert float(rows[0]['ciede2000']) == pytest.approx(exact['ciede2000'], abs=.2) and float(rows[0]['grey_psnr']) == exact['grey_psnr']
-    assert Image.open(tmp_path / 'worst.png').width > 3 * 160
+def test_fid_by_hand():
+    pytest.importorskip('pytorch_fid')
+    a = np.array([[0., 0.], [2., 0.], [0., 2.], [2., 2.]])   # covariance 4/3 times the identity
+    assert ev.fid(a, a + [3, 4]) == pytest.approx(25)
+    assert ev.fid(a, 3 * a) == pytest.approx(2 * 4 + 2 * (12 ** .5 - (4 / 3) ** .5) ** 2)
+    assert math.isnan(ev.fid(a[:1], a))
 
-def test_command_prints_json_and_the_constant_chroma_row(folder, model, capsys):
-    assert main(['evaluate', str(folder / 'one'), '--model', model, '--size', '24', '--json', '--mean-chroma-from', str(folder / 'two')]) == 0
-    out = json.loads(capsys.readouterr().out)
-    assert out['summary']['photos'] == 1 and out['rows'][0]['mean_chroma_psnr'] > out['rows'][0]['grey_psnr'] and 'path' not in out['rows'][0]
+def test_fid_features_come_from_the_network_that_is_given():
+    torch = pytest.importorskip('torch')
+    class Means(torch.nn.Module):
+        def forward(self, x): return [x.mean((2, 3), keepdim=True)]
+    assert ev.fid_features(Means())(flat((255, 51, 0))) == pytest.approx([1, .2, 0])
 
-def test_command_refuses_before_it_works(folder, model, tmp_path, capsys):
-    cases = {('nothing.jpg',): 'no such file', (folder / 'one', '--csv', tmp_path / 'no' / 'out.csv'): 'no folder',
-             (folder / 'one', '--worst', tmp_path / 'worst.doc'): 'unknown file type',
-             (folder / 'one', '--model', model, '--mean-chroma-from', folder): 'are among the evaluated ones'}
-    for args, message in cases.items():
-        with pytest.raises(ValueError, match=message) as e: command(*args)
-        assert '\n' not in str(e.value)
-    assert capsys.readouterr().out == ''
-    assert main(['evaluate', 'nothing.jpg']) == 1 and len(capsys.readouterr().err.splitlines()) == 1
+@pytest.mark.parametrize('make, name', [(ev.lpips_measure, 'LPIPS'), (ev.fid_features, 'FID')])
+def test_weights_that_cannot_be_had_are_one_line(make, name, no_network):
+    pytest.importorskip('lpips')
+    with pytest.raises(ev.MeasureError, match=f"{name}: the network's weights can't be downloaded .*no route") as e: make()
+    assert '\n' not in str(e.value)
 
-def test_csv_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / 'out.csv'; path.write_text('old')
-    def full(*args): raise OSError(28, 'No space left on device')
-    monkeypatch.setattr(os, 'replace', full)
-    with pytest.raises(ValueError, match='cannot be written .No space left'): ev.save_csv(made_rows(2), path)
-    assert path.read_text() == 'old' and os.listdir(tmp_path) == ['out.csv']
+@pytest.mark.parametrize('make, module', [(ev.lpips_measure, 'lpips'), (ev.fid_features, 'pytorch_fid')])
+def test_packages_that_are_missing_are_one_line(make, module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    for m in [m for m in sys.modules if m.startswith(module + '.')]: monkeypatch.delitem(sys.modules, m)
+    class Missing:
+        def find_spec(self, name, *args):
+            if name.split('.')[0] == module: raise ModuleNotFoundError(f'No module named {name!r}', name=module)
+    monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(sys, 'meta_path', [Missing(), *sys.meta_path])
+    with pytest.raises(ev.MeasureError, match=f'needs the package {module}. Run: pip install "colorizer.evaluate."'): make()
 
 def test_evaluation_needs_no_torch():
-    code = 'import sys, colorizer.evaluation; sys.exit(any(m in sys.modules for m in ("torch", "fastai", "onnxruntime")))'
+    code = 'import sys, colorizer.evaluation, colorizer.benchmark, colorizer.report; sys.exit(any(m in sys.modules for m in ("torch", "fastai", "onnxruntime", "jinja2", "lpips")))'
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0

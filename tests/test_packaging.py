@@ -62,9 +62,11 @@ def test_the_wheel_holds_what_it_needs_and_nothing_else(wheel):
     modules = {f'colorizer/{p.name}' for p in here.glob('*.py')}
     photos = {f'colorizer/photos/{p.name}' for p in sample_photos().values()} | {'colorizer/photos/README.md'}
     models = {f'colorizer/models/{p.name}' for p in (here/'models').iterdir()}
+    pages = {f'colorizer/pages/{p.name}' for p in (here/'pages').iterdir()}
+    assert {Path(o).suffix for o in pages} == {'.html', '.css', '.js'}
     assert {'colorizer/__init__.py', 'colorizer/__main__.py', 'colorizer/photo.py', 'colorizer/inference.py', 'colorizer/cli.py'} <= modules
     assert 'colorizer/models/default.onnx' in models and {Path(o).suffix for o in models} <= {'.onnx', '.safetensors', '.md', '.json'}
-    assert {o for o in names if not o.startswith(info)} == modules | photos | models
+    assert {o for o in names if not o.startswith(info)} == modules | photos | models | pages
 
 
 def test_the_wheel_is_small(wheel):
@@ -86,11 +88,13 @@ def test_requirements_are_those_of_settings_ini(metadata, settings):
     def applies(extra): return {(r.name, str(r.specifier)) for r in shipped if r.marker and f'extra == "{extra}"' in str(r.marker)}
     plain, total = wanted(settings['DEFAULT']['requirements']), set()
     assert {(r.name, str(r.specifier)) for r in shipped if not r.marker} == plain
-    assert {name for name, _ in plain} == {'numpy', 'pillow', 'onnxruntime', 'fastcore'}  # people who colour photos install no torch
-    assert set(metadata.get_all('Provides-Extra')) == set(settings['extras'])
+    assert {name for name, _ in plain} == {'numpy', 'pillow', 'onnxruntime', 'fastcore', 'tqdm'}  # people who colour photos install no torch
+    alone = {k: wanted(v) for k, v in settings['extras_alone'].items()}
+    assert set(metadata.get_all('Provides-Extra')) == {*settings['extras'], *alone}
     for extra, lines in settings['extras'].items():
         total |= wanted(lines)
-        assert applies(extra) == total, extra
+        assert applies(extra) == total | (set().union(*alone.values()) if extra == 'dev' else set()), extra
+    assert {k: applies(k) for k in alone} == alone
 
 
 def test_the_installed_wheel_colours_a_photo(wheel, tmp_path):
@@ -100,7 +104,7 @@ def test_the_installed_wheel_colours_a_photo(wheel, tmp_path):
     (tmp_path/'photo.jpg').write_bytes(sample_photos()['cat'].read_bytes())
     code = """
 import sys
-for name in 'torch torchvision fastai skimage onnx matplotlib tqdm'.split(): sys.modules[name] = None  # importing them fails
+for name in 'torch torchvision fastai skimage onnx matplotlib pillow_heif'.split(): sys.modules[name] = None  # importing them fails
 import colorizer
 from colorizer.cli import main
 print(colorizer.__file__)

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from colorizer.evaluation import constant_chroma, evaluate, mean_chroma, photos_in, report
+from colorizer.benchmark import evaluate, hue_table, load_regions, open_systems, photos_to_judge, protocol, sentences, summarise, summarise_hues, table
 from colorizer.inference import Colorizer, default_model
 
 TEXT = """\
@@ -39,18 +39,20 @@ On {n} photos that took no part in training, in choosing the model, or in choosi
 python tools/model_card.py VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS
 ```
 
-gives this page again; `colorizer evaluate VALID_PHOTOS` the table alone, for any photos. Measured with ONNX Runtime {ort}, {machine}.
-[Evaluation](../../nbs/09_evaluation.ipynb) explains the measures and where each one fails.
+gives this page again; `colorizer evaluate VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS --regions benchmarks/valid_regions.json -o OUT` gives the same figures with
+their intervals, pictures and maps, and for any other photos. Protocol `{protocol}`. Measured with ONNX Runtime {ort}, {machine}.
+[Evaluation](../../nbs/09_evaluation.ipynb) explains the measures and where each one fails, [Benchmark](../../nbs/09a_benchmark.ipynb) the protocol.
+
+Is the hue right? Of {regions} regions labelled by hand in {labelled} of these photos (`benchmarks/valid_regions.json` says how); right: not grey, and within 30° of the truth's hue in CIELAB.
+
+{hues}
 
 {training}
 ## What it was trained on
 
 Photos from public research collections: 3,955 colour photos of short side 288 pixels and less (BSDS500, Caltech-101, Flickr8k, ImageNet sample images, the photos
-of PACS, a set of cats and dogs, Urban100, Sun-Hays80, VOC 2007), and in the 64-pixel stages also 17,397 photos of 64 × 64 pixels from Tiny ImageNet; photos without
-colour were left out. Of the 3,955, runs 2 to 5 held out the same 198 to watch the training; checkpoint and render size were chosen on them. Run 1, one epoch
-of the decoder, held out others, so that it has seen most of these 198: the choice leaned on photos not wholly unseen, the table above does not.
-Two of the Tiny ImageNet photos are small copies of photos that the table is measured on. They were found by comparing thumbnails, as `python tools/overlap.py`
-does, and left out beforehand.
+of PACS, a set of cats and dogs, Urban100, Sun-Hays80, VOC 2007). 213 of them were held out to watch the training: when to end a stage, which epoch and size to keep, and the
+strength of the colours were decided on those. The photos that the table is measured on had no say in anything.
 None of the photos is part of this package. The encoder began as MobileNetV2 trained on ImageNet (Google, Apache-2.0).
 
 ## What it can't do
@@ -67,13 +69,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", nargs="+", type=Path, help="colour photos that the model has never seen")
     parser.add_argument("--mean-chroma-from", type=Path, required=True, help="other photos: their mean chroma is a baseline")
+    parser.add_argument("--regions", type=Path, default=Path(__file__).parent.parent/"benchmarks/valid_regions.json", help="labelled regions (default: the repository's)")
     args = parser.parse_args()
     here, model = default_model().parent, Colorizer()
-    photos = photos_in(*args.photos)
-    tint = constant_chroma(mean_chroma(photos_in(args.mean_chroma_from)))
-    rows = evaluate(model.colorize, photos, others={"mean chroma": tint})
+    photos = photos_to_judge(args.photos)
+    systems = open_systems(["this model=default"], photos, mean_from=[args.mean_chroma_from])
+    regions = load_regions(args.regions)
+    rows = evaluate(systems, photos, regions=regions)
+    summary, hues = summarise(rows), [h for h in summarise_hues(rows) if h["system"] == "this model"]
+    figures = "\n\n".join([table(summary), *sentences(summary),
+                           f"{len(photos)} photos, whole, short side at most 256 px (Lanczos); input BT.601 luma in 8 bits; means over photos; "
+                           "↑ more is better, ↓ less is better, colourfulness should be near the real one."])
     data = default_model().read_bytes()
-    text = TEXT.format(sha=hashlib.sha256(data).hexdigest(), size=len(data)/1e6, render=model.size, n=len(rows), table=report(rows, "this model"),
+    text = TEXT.format(sha=hashlib.sha256(data).hexdigest(), size=len(data)/1e6, render=model.size, n=len(photos), table=figures, hues=hue_table(hues),
+                       protocol=protocol(photos, regions=args.regions)["sha256"], regions=len(regions), labelled=len({r.file for r in regions}),
                        ort=onnxruntime.__version__, machine=platform.machine(), training=(Path(__file__).parent/"model_training.md").read_text(encoding="utf-8"),
                        parameters=sum(prod(t.dims) for t in onnx.load(default_model()).graph.initializer if t.data_type in (1, 10))/1e6)
     (here/"README.md").write_text(text, encoding="utf-8")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from colorizer.evaluation import photos_in
+from colorizer.photo import find_photos
 
 
 def thumbnails(path):
@@ -33,7 +33,7 @@ parser.add_argument("train", type=Path)
 parser.add_argument("valid", type=Path)
 parser.add_argument("--above", type=float, default=.975)
 args = parser.parse_args()
-train, valid = photos_in(args.train), photos_in(args.valid)
+train, valid = find_photos(args.train), find_photos(args.valid)
 a, b = (np.stack([v for p in photos for v in thumbnails(p)]) for photos in (train, valid))
 like = np.maximum(a @ b.T, mirrored(a) @ b.T).reshape(len(train), 2, len(valid), 2).max((1, 3))
 for i, j in sorted(zip(*np.where(like > args.above)), key=lambda ij: -like[ij]): print(f"{like[i, j]:.3f}  {train[i].name}  {valid[j].name}")

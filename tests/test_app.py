@@ -1,0 +1,120 @@
+"""The page of `colorizer app`, driven once in a headless Chromium."""
+import io, os, shutil, signal, socket, subprocess, sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from colorizer.app import Dropped, save_full
+from colorizer.inference import Colorizer
+from colorizer.photo import luma, open_photo, sample_photos, split, to_rgb_array
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+
+
+class Counting(Colorizer):
+    runs = 0
+    def _run(self, lumas):
+        Counting.runs += 1
+        return super()._run(lumas)
+
+
+def test_saturation_and_saving_do_not_run_the_network(tmp_path):
+    Counting.runs = 0
+    dropped = Dropped(sample_photos()['flower'], Counting())
+    strength = [abs(split(dropped.picture(s)[1])[1]).mean() for s in (0, 1, 2)]
+    save_full(dropped, 2, tmp_path)
+    assert Counting.runs == 1 and strength[0] < .004 < strength[1] < strength[2]
+
+
+def test_what_is_saved_is_what_the_command_makes(tmp_path):
+    colorizer = Colorizer(saturation=1.5)
+    path = sample_photos()['hopper']
+    saved = to_rgb_array(open_photo(save_full(Dropped(path, colorizer), 1.5, tmp_path)))
+    plain = to_rgb_array(colorizer.colorize(path))
+    assert saved.shape == plain.shape and abs(saved.astype(int) - plain).mean() < 2
+
+
+@pytest.fixture
+def server(tmp_path):
+    "`colorizer app` in a process of its own; the address of its page"
+    pytest.importorskip('gradio', reason='Gradio is not installed (extra: app)')
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    p = subprocess.Popen([sys.executable, '-m', 'colorizer', 'app', '--no-browser', '--port', str(port)], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'TMPDIR': str(tmp_path)})
+    url = p.stdout.readline().split(' ')[0]
+    yield url, p, port
+    p.kill()
+    p.wait()
+
+
+@pytest.fixture
+def browser():
+    "A headless Chromium that is already on this machine"
+    sync = pytest.importorskip('playwright.sync_api', reason='playwright is not installed (pip install playwright)')
+    if CHROMIUM is None: pytest.skip('there is no Chromium on this machine')
+    with sync.sync_playwright() as p:
+        flags = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
+        b = p.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield b
+        b.close()
+
+
+def listens_on(port):
+    "Local addresses that listen on a port, from the kernel's tables (IPv4 and IPv6)"
+    found = []
+    for name in ('tcp', 'tcp6'):
+        path = Path('/proc/net')/name
+        for line in path.read_text().splitlines()[1:] if path.exists() else ():
+            address, state = line.split()[1], line.split()[3]
+            if state == '0A' and int(address.split(':')[1], 16) == port: found.append(address.split(':')[0])
+    return found
+
+
+def test_a_photo_through_the_page(server, browser, tmp_path):
+    url, process, port = server
+    assert urlsplit(url).hostname == '127.0.0.1'
+    assert set(listens_on(port)) <= {'0100007F'}  # 127.0.0.1, as the kernel writes it
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+    asked, errors = [], []
+    page.on('request', lambda r: asked.append(r.url))
+    page.on('pageerror', lambda e: errors.append(str(e)))
+    page.goto(url)
+    page.locator('#photo input[type=file]').set_input_files(str(sample_photos()['flower']))
+    page.wait_for_function("document.querySelectorAll('#shown img').length >= 2")
+    def shown():
+        "The pictures on the page, as pixels"
+        images = page.evaluate("[...document.querySelectorAll('#shown img')].map(o => o.src)")
+        return [to_rgb_array(Image.open(io.BytesIO(page.request.get(o).body()))) for o in images]
+    before = shown()
+    assert {o.shape for o in before} == {(320, 480, 3)}
+    strengths = sorted(abs(split(o)[1]).mean() for o in before)
+    assert strengths[0] < .005 < strengths[-1]  # grey and coloured
+    sources = page.evaluate("[...document.querySelectorAll('#shown img')].map(o => o.src).join()")
+    page.locator('#saturation input[type=number]').fill('2.5')
+    page.locator('#saturation input[type=number]').press('Enter')
+    page.wait_for_function("was => [...document.querySelectorAll('#shown img')].map(o => o.src).join() != was", arg=sources)
+    assert max(abs(split(o)[1]).mean() for o in shown()) > 1.5*strengths[-1]
+    page.locator('#make').click()
+    link = page.locator('#file a[download], #file a[href*="flower_colour"]').first
+    with page.expect_download() as got: link.click()
+    got.value.save_as(tmp_path/'saved.jpg')
+    saved = open_photo(tmp_path/'saved.jpg')
+    assert saved.size == (480, 320) and abs(split(to_rgb_array(saved))[1]).mean() > 1.5*strengths[-1]
+    (tmp_path/'letter.jpg').write_text('I am a letter')
+    page.goto(url)
+    page.locator('#photo input[type=file]').set_input_files(str(tmp_path/'letter.jpg'))
+    page.get_by_text('not an image that can be read').first.wait_for()
+    if os.environ.get('SCREENSHOT'): page.screenshot(path=os.environ['SCREENSHOT'])
+    assert {urlsplit(o).hostname for o in asked if urlsplit(o).scheme not in ('data', 'blob')} == {'127.0.0.1'}, [o for o in asked if '127.0.0.1' not in o]
+    assert errors == []
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, '')
+    assert not list(tmp_path.glob('colorizer-*'))  # uploads are gone
