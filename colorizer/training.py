@@ -7,11 +7,11 @@ __all__ = ['batch_psnr', 'colour_share', 'TrainingError', 'LossParts', 'total_ov
            'BeforeAfter', 'EpochLine', 'epoch_line', 'smooth', 'levelled_off', 'Stage', 'Turn', 'cooldown_after',
            'next_turn', 'rate_at', 'Rates', 'has_bf16', 'ColourLearner', 'num_processes', 'Repeatable',
            'colour_learner', 'fit_stage', 'plot_history', 'replace_file', 'save_weights', 'load_weights',
-           'save_history', 'read_history', 'Course', 'course', 'course_model', 'course_loss']
+           'save_history', 'read_history', 'Course', 'course', 'course_model', 'course_loss', 'course_before']
 
 # %% ../nbs/04_training.ipynb #f442c559
-import csv, json, os, sys, time
-from dataclasses import dataclass
+import csv, json, os, sys, tempfile, time
+from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
 
@@ -156,7 +156,7 @@ def epoch_line(
     "An epoch in one line, and a second one where it was decided to end the stage"
     parts = ', '.join(f"{k.removeprefix('valid_')} {v:.3f}" for k,v in row.items() if k.startswith('valid_') and k != 'valid_loss')
     layers = 'frozen ' if row.get('frozen') else 'cooling' if row.get('cooling') else 'all    '
-    line = (f"{row['epoch']:4} {layers}  train {row['train_loss']:.3f}  valid {row['valid_loss']:.3f} ({parts})"
+    line = (f"{row['epoch']:4.0f} {layers}  train {row['train_loss']:.3f}  valid {row['valid_loss']:.3f} ({parts})"
             f"  PSNR {row['batch_psnr']:.2f} dB  colour {row['colour_share']:.0%}")
     return line + (f"\n     {row['note']}" if row.get('note') else '')
 
@@ -450,7 +450,8 @@ def read_history(path:str|Path)->list[dict]:
     with open(path, newline='', encoding='utf-8') as f: return [{k: _value(v) for k,v in row.items() if v} for row in csv.DictReader(f)]
 
 # %% ../nbs/04_training.ipynb #839c0cea
-_full_epochs = {64:50, 128:25, 256:10, 512:10} # the article's
+_short = {64: Stage(64, 16, 1, 7, photos=112, patience=2), 128: Stage(128, 8, 1, 5, photos=48, patience=2),
+          256: Stage(256, 4, 0, 4, lr=1e-4, photos=16, patience=2), 512: Stage(512, 2, 0, 3, lr=5e-5, photos=6, patience=1)}
 
 @dataclass
 class Course:
@@ -458,21 +459,24 @@ class Course:
     photos:list # to train on
     valid:list # held out, to watch
     stage:Stage
-    full:bool # the whole recipe, not the few minutes' version
+    full:bool # the whole recipe, not the minute's version
+    root:Path # where the weights of finished sizes are kept
 
 def course(
     size:int, # of the stage, in pixels
-    root:str|Path='runs', # where photos and caches go in the full run
+    root:str|Path='runs', # where photos, caches and weights go in the full run
 )->Course:
     "Photos and stage for a notebook: the embedded photos, or what `COLORIZER_PHOTOS` says"
     source = os.environ.get('COLORIZER_PHOTOS')
     if source is None:
         photos = sample_photos()
         valid = [photos.pop('cat'), photos.pop('rocket')]
-        return Course(list(photos.values())*32, valid, Stage(size, 16, 2, 4), False)
+        return Course(list(photos.values())*32, valid, replace(_short[size]), False, Path(tempfile.mkdtemp()))
+    from colorizer.recipe import RECIPES # here, since recipe builds on this module
     if source == 'div2k': source = fetch_div2k(root, 'train')
     train,valid = split_photos(prepare(source, Path(root)/'cache', size))
-    return Course(train, valid, Stage(size, max(1, 2048//size), 2, _full_epochs[size]), True)
+    stage = next(s for s in RECIPES['article'] if s.size == size)
+    return Course(train, valid, replace(stage), True, Path(root))
 
 # %% ../nbs/04_training.ipynb #f506de3e
 def course_model(
@@ -488,7 +492,24 @@ def course_model(
 def course_loss(
     run:Course,
 )->FeatureLoss:
-    "Pixels, chroma, VGG-16's features and their Gram matrices; without a download, VGG-16 has random weights and stops at its second block"
+    "Pixels, chroma, VGG-16's features and their Gram matrices. The minute's version has a random VGG-16, up to its second block, at 64 pixels and none above: there it would take most of the time"
     if run.full: return FeatureLoss(vgg_features('vgg16', os.environ.get('COLORIZER_VGG')))
+    if run.stage.size > 64: return FeatureLoss()
     torch.manual_seed(0)
     return FeatureLoss(vgg_features('vgg16', pretrained=False, layers=(3,8)), layers=(3,8), feature_weights=.5, gram_weights=.1)
+
+# %% ../nbs/04_training.ipynb #c0a1be57
+def course_before(
+    run:Course, # of 128 pixels or more
+)->ColorUnet:
+    "The model that the size before left. Raises `TrainingError` if a full run has none"
+    kept = run.root/f'{run.stage.size//2}px.safetensors'
+    if kept.exists(): return load_weights(kept)
+    if run.full: raise TrainingError(f'{kept}: not there. Run the notebook of {run.stage.size//2} pixels first')
+    from colorizer.export import model_from_onnx # here, since export builds on this module
+    if run.stage.size > 128: return model_from_onnx()
+    model = course_model(run)
+    learn = colour_learner(colour_dls(run.photos, 64, 16, valid=run.valid), model)
+    learn.dls.train.limit = 128
+    fit_stage(learn, Stage(64, 16, 2, 0))
+    return model
