@@ -569,6 +569,8 @@ def _settle(args, stages, model, train, valid, device, half, folder):
         old = json.loads((args.out/'config.json').read_text(encoding='utf-8'))
         if old['photos']['fingerprint'] == fingerprint(train+valid): return folder.log('resumed')
         raise TrainingError(f"{args.out}: the photos have changed since the run began ({old['photos']['train']+old['photos']['valid']} then, {len(train+valid)} now): start another run")
+    for s in stages:
+        if len(train) < s.bs: raise TrainingError(f'{len(train)} photos to train on are fewer than one batch of {s.bs}: give more photos or a smaller --bs')
     if not folder.writes: return
     if few := _enlarged(valid, stages[-1].size): folder.log(f'{few} of {len(valid)} photos looked at are smaller than {stages[-1].size} px: the last size sees them enlarged', show=True)
     config = json.dumps(make_config(args, stages, model, train, valid, device, half), indent=1)

@@ -136,9 +136,10 @@ def assert_same_end(work, out):
     assert not [o.name for o in out.iterdir() if o.name.startswith('.')]
 
 
-def wait_for(path, seconds=300):
+def wait_for(path, process, seconds=300):
     end = time.monotonic() + seconds
     while not path.exists():
+        assert process.poll() is None, f'ended with {process.returncode} before {path} was there'
         assert time.monotonic() < end, f'{path} never came'
         time.sleep(.02)
 
@@ -153,7 +154,7 @@ def test_kill_9_at_random_points(run, work):
     for n in range(2):
         words = ['train', '--resume', '--out', out] if n else train_words(work, out)
         p = subprocess.Popen(command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV)
-        wait_for(out/'config.json')
+        wait_for(out/'config.json', p)
         if n: wait_for_change(out/'log.txt')  # a resumed run imports first
         time.sleep(draw.uniform(0, 4))
         p.kill(); p.wait()
@@ -215,7 +216,7 @@ def test_a_full_disk_loses_nothing(run, work, half_written):
 def test_ctrl_c_stops_at_the_next_batch_and_says_how_to_go_on(run, work):
     out = work/'stopped'
     p = subprocess.Popen(command(*train_words(work, out)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
-    wait_for(out/'checkpoint.pt')
+    wait_for(out/'checkpoint.pt', p)
     p.send_signal(signal.SIGINT)
     _, err = p.communicate(timeout=120)
     assert p.returncode == 130, err
@@ -293,10 +294,14 @@ def test_two_processes_add_up_their_figures_and_one_writes(together, work):
 
 def test_two_processes_resume(work):
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '-m', 'colorizer']
-    out = work/'pair'
-    words = ['train', work/'photos', '--out', out, '--size', 32, '--bs', 4, '--frozen-epochs', 1, '--epochs', 2, '--encoder-weights', work/'encoder.safetensors', '--cache', work/'cache']
+    out, many = work/'pair', work/'many'
+    many.mkdir()
+    for o in (work/'photos').iterdir():  # enough for each process to have one held out
+        with Image.open(o) as img:
+            for i in range(3): img.crop((i, i, 80, 80)).save(many/f'{o.stem}{i}.png')
+    words = ['train', many, '--out', out, '--size', 32, '--bs', 4, '--frozen-epochs', 1, '--epochs', 2, '--encoder-weights', work/'encoder.safetensors', '--cache', work/'cache']
     p = subprocess.Popen([*torchrun, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV, start_new_session=True)
-    wait_for(out/'checkpoint.pt')
+    wait_for(out/'checkpoint.pt', p)
     os.killpg(p.pid, signal.SIGKILL); p.wait()
     assert len(history(out)) < 3
     r = subprocess.run([*torchrun, 'train', '--resume', '--out', str(out)], capture_output=True, text=True, timeout=300, env=ENV)
@@ -336,11 +341,12 @@ def test_div2k_is_trained_on_and_its_validation_set_is_kept_for_the_end(work, mo
 ])
 def test_bad_input_is_one_line(work, words, says):
     words = [w.format(photos=work/'photos', encoder=work/'encoder.safetensors') for w in words]
-    r = colorizer('train', *words, '--out', work/'bad', '--size', 32)
+    out = work/'bad'/str(abs(hash(says)))
+    r = colorizer('train', *words, '--out', out, '--size', 32)
     assert r.returncode == 1
     lines = [o for o in r.stderr.splitlines() if o.strip()]
     assert len(lines) == 1 and lines[0].startswith('colorizer: ') and says in lines[0], r.stderr
-    assert not (work/'bad/last.safetensors').exists()
+    assert not (out/'config.json').exists()  # the folder can be used at the next try
 
 
 def test_a_run_is_not_overwritten_nor_mixed_up(run, work):
