@@ -648,6 +648,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'colorizer/training.py'),
                                     'colorizer.training.LossParts.before_epoch': ( 'training.html#lossparts.before_epoch',
                                                                                    'colorizer/training.py'),
+                                    'colorizer.training.NoNumber': ('training.html#nonumber', 'colorizer/training.py'),
                                     'colorizer.training.Rates': ('training.html#rates', 'colorizer/training.py'),
                                     'colorizer.training.Rates.after_epoch': ('training.html#rates.after_epoch', 'colorizer/training.py'),
                                     'colorizer.training.Rates.before_batch': ('training.html#rates.before_batch', 'colorizer/training.py'),

@@ -36,7 +36,7 @@ from .export import export_onnx, model_from_onnx
 from .loss import FeatureLoss, vgg_features
 from .photo import open_photo, photo_grid
 from .run_report import write_report
-from .training import (ColourLearner, EpochLine, Stage, TrainingError, colour, colour_learner, fit_stage, has_bf16, load_weights, next_turn, num_processes, plot_history,
+from .training import (ColourLearner, EpochLine, NoNumber, Stage, TrainingError, colour, colour_learner, fit_stage, has_bf16, load_weights, next_turn, num_processes, plot_history,
     read_history, replace_file, save_history, save_weights, to_arrays)
 
 # %% ../nbs/04a_recipe.ipynb #561de362
@@ -477,7 +477,6 @@ class Page(Callback):
 
 # %% ../nbs/04a_recipe.ipynb #9974d028
 def _board(folder):
-    if find_spec('tensorboard') is None: raise TrainingError('TensorBoard is not installed. Run: pip install tensorboard')
     from torch.utils.tensorboard import SummaryWriter # slow to import, and rarely wanted
     return SummaryWriter(str(folder/'tensorboard'))
 
@@ -533,6 +532,7 @@ def run(
     join_processes()
     set_seed(args.seed, reproducible=True) # before the decoder's first weights are drawn
     sources,test = one_first(lambda: _sources(args))
+    if args.tensorboard and find_spec('tensorboard') is None: raise TrainingError('TensorBoard is not installed. Run: pip install tensorboard')
     loss,saved = make_loss(args),None
     if args.resume and (args.out/'checkpoint.pt').exists():
         saved = load_checkpoint(args.out/'checkpoint.pt')
@@ -559,6 +559,8 @@ def _train(args, stages, sources, test, model, loss, saved):
         folder.log(f'stopped: {e}')
         if folder.writes:
             with suppress(ValueError, OSError): write_report(folder.path)
+        kept = args.out/'last.safetensors'
+        if isinstance(e, NoNumber) and kept.exists(): raise NoNumber(f'{e}. The weights of the last good epoch are kept: another run can go on --from {kept}') from None
         raise
     if folder.writes: _complete(folder, stages, valid, test, facts)
     return 0

@@ -349,6 +349,21 @@ def test_bad_input_is_one_line(work, words, says):
     assert not (out/'config.json').exists()  # the folder can be used at the next try
 
 
+def test_a_loss_that_is_no_number_stops_with_the_last_good_weights_kept(work, monkeypatch):
+    from colorizer.training import ColourLearner
+    forward, calls = ColourLearner._forward, []
+    def spoilt(self, x, y):
+        calls.append(self.training)
+        forward(self, x*float('nan') if calls.count(True) == 10 and self.training else x, y)
+    monkeypatch.setattr(ColourLearner, '_forward', spoilt)
+    r = colorizer(*train_words(work, work/'nan'))
+    assert r.returncode == 1
+    last = r.stderr.splitlines()[-1]
+    assert 'the loss is nan at batch 4' in last and f"--from {work/'nan/last.safetensors'}" in last, r.stderr
+    assert len(history(work/'nan')) == 1 and all(torch.isfinite(v).all() for v in load_file(work/'nan/last.safetensors').values())
+    assert 'stopped: the loss is nan' in (work/'nan/log.txt').read_text() and (work/'nan/report.html').exists()
+
+
 def test_a_run_is_not_overwritten_nor_mixed_up(run, work):
     r = colorizer(*train_words(work, work/'run'))
     assert r.returncode == 1 and 'there is a run in it' in r.stderr
