@@ -12,11 +12,12 @@ import torch
 from fastai.torch_core import set_seed
 
 from colorizer.architecture import create_unet
-from colorizer.data import PhotoSet, prepare, split_photos, to_grey
+from colorizer.data import prepare, split_photos, to_grey
 from colorizer.evaluation import compare
 from colorizer.loss import FeatureLoss, vgg_features
 from colorizer.recipe import device_name, progressive_resizing
 from colorizer.training import Stage, colour, load_weights, to_arrays
+from recipe_ablations import spread, square_batches  # beside this file
 
 LAYERS = (3, 8, 11)  # relu1_2, relu2_2, relu3_1 of VGG-19
 FIGURES = dict(psnr=('PSNR, dB', '.2f'), ciede2000=('CIEDE2000', '.2f'), ab_distance=('ab distance', '.2f'), colourfulness=('colourfulness', '.1f'))
@@ -35,9 +36,8 @@ def losses(vgg_weights):
 
 def measure(make, photos, size):
     "Means over the middle squares of some photos; `make`: grey batch → RGB batch"
-    squares, found, real = PhotoSet(photos, size), [], []
-    for i in range(0, len(photos), 16):
-        rgb = torch.stack([squares[j] for j in range(i, min(i+16, len(photos)))]).permute(0, 3, 1, 2)/255
+    found, real = [], []
+    for rgb in square_batches(photos, size):
         for p, t in zip(to_arrays(make(to_grey(rgb))), to_arrays(rgb)): found.append(compare(p, t)); real.append(compare(t, t)['colourfulness'])
     return {k: float(np.mean([f[k] for f in found])) for k in FIGURES} | dict(real=float(np.mean(real)))
 
@@ -58,13 +58,10 @@ def one(name, loss, seed, args, train, valid):
 
 def table(results, grey):
     "Markdown: mean over the seeds and, behind ±, half of what lies between the lowest and the highest"
-    def cell(rows, key, fmt):
-        v = [r[key] for r in rows]
-        return f'{sum(v)/len(v):{fmt}}' + (f' ± {(max(v)-min(v))/2:{fmt}}' if len(v) > 1 else '')
     lines = ['| loss | seeds | ' + ' | '.join(h for h, _ in FIGURES.values()) + ' |', '|---|---|' + '---|'*len(FIGURES)]
     for name in dict.fromkeys(r['name'] for r in results):
         rows = [r for r in results if r['name'] == name]
-        lines.append(f'| {name} | {len(rows)} | ' + ' | '.join(cell(rows, k, f) for k, (_, f) in FIGURES.items()) + ' |')
+        lines.append(f'| {name} | {len(rows)} | ' + ' | '.join(spread([r[k] for r in rows], f) for k, (_, f) in FIGURES.items()) + ' |')
     lines.append('| left grey | | ' + ' | '.join(f'{grey[k]:{f}}' for k, (_, f) in FIGURES.items()) + ' |')
     lines.append('| the photos | | – | – | – | ' + f"{grey['real']:.1f} |")
     return '\n'.join(lines)

@@ -39,12 +39,22 @@ def pixels(stages):
     return sum((s.frozen_epochs + s.epochs)*(s.photos//s.bs*s.bs)*(s.size/64)**2 for s in stages)
 
 
+def square_batches(photos, size):
+    "The middle squares of some photos, 16 at a time: RGB [N,3,size,size] in 0..1"
+    squares = PhotoSet(photos, size)
+    for i in range(0, len(photos), 16): yield torch.stack([squares[j] for j in range(i, min(i+16, len(photos)))]).permute(0, 3, 1, 2)/255
+
+
+def spread(values, fmt):
+    "Mean and, behind ±, half of what lies between the lowest and the highest"
+    return f'{sum(values)/len(values):{fmt}}' + (f' ± {(max(values)-min(values))/2:{fmt}}' if len(values) > 1 else '')
+
+
 @torch.no_grad()
 def measure(model, photos, size):
     "Loss, PSNR and share of colour on the middle squares of some photos; `model` None: left grey"
-    loss, squares, sums = FeatureLoss(), PhotoSet(photos, size), torch.zeros(3)
-    for i in range(0, len(photos), 16):
-        rgb = torch.stack([squares[j] for j in range(i, min(i+16, len(photos)))]).permute(0, 3, 1, 2)/255
+    loss, sums = FeatureLoss(), torch.zeros(3)
+    for rgb in square_batches(photos, size):
         grey = to_grey(rgb)
         out = model.eval()(grey) if model else grey.expand_as(rgb)
         sums += torch.stack([loss(out, rgb), batch_psnr(out, rgb), colour_share(out, rgb)])*len(rgb)
@@ -68,15 +78,12 @@ def one(name, plan, seed, args, train, valid):
 
 def table(results, grey, sizes):
     "Markdown: mean over the seeds and, behind ±, half of what lies between the lowest and the highest"
-    def cell(rows, size, key, fmt):
-        v = [r[str(size)][key] for r in rows]
-        return f'{sum(v)/len(v):{fmt}} ± {(max(v)-min(v))/2:{fmt}}'
     head = [f'{k}, {s} px' for s in sizes for k in ('loss', 'PSNR dB', 'colour')]
     lines = ['| variant | seeds | ' + ' | '.join(head) + ' |', '|---|---|' + '---|'*len(head)]
     lines.append('| left grey | | ' + ' | '.join(f"{grey[str(s)]['loss']:.3f} | {grey[str(s)]['psnr']:.2f} | 0 %" for s in sizes) + ' |')
     for name in dict.fromkeys(r['name'] for r in results):
         rows = [r for r in results if r['name'] == name]
-        cells = [cell(rows, s, k, f) for s in sizes for k, f in (('loss', '.3f'), ('psnr', '.2f'), ('colour', '.0%'))]
+        cells = [spread([r[str(s)][k] for r in rows], f) for s in sizes for k, f in (('loss', '.3f'), ('psnr', '.2f'), ('colour', '.0%'))]
         lines.append(f"| {name} | {len(rows)} | " + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 

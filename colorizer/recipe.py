@@ -31,7 +31,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import colorizer
 from .architecture import create_unet
-from .data import colour_dls, fetch_div2k, find_photos, prepare, seed_of, split_photos
+from .data import colour_dls, fetch_div2k, find_photos, prepare, seed_of, split_photos, to_grey
 from .export import export_onnx, model_from_onnx
 from .loss import FeatureLoss, vgg_features
 from .photo import open_photo, photo_grid
@@ -309,7 +309,7 @@ def size_grid(
     "Grey, the best of every finished size, and the photos"
     done = [s for s in stages if (Path(out)/f'{s.size}px.safetensors').exists()]
     rgb = _squares(photos[:n], max(s.size for s in done))
-    cols = {'grey': rgb.mul(rgb.new_tensor([.299,.587,.114])[:,None,None]).sum(1, keepdim=True)}
+    cols = {'grey': to_grey(rgb)}
     for s in done:
         small = torch.nn.functional.interpolate(cols['grey'], (s.size,)*2, mode='area')
         cols[f'{s.size} px'] = torch.nn.functional.interpolate(colour(load_weights(Path(out)/f'{s.size}px.safetensors'), small), (256,)*2)
@@ -467,7 +467,7 @@ class Page(Callback):
         if not self.folder.writes: return
         row,stage = self.learn.loss_parts.history[-1],self.learn.stage
         rgb = _squares(self.valid[:6], stage.size)
-        grey = rgb.mul(rgb.new_tensor([.299,.587,.114])[:,None,None]).sum(1, keepdim=True)
+        grey = to_grey(rgb)
         now = colour(self.learn.model, grey.to(self.learn.dls.device)).cpu()
         grid = photo_grid([list(o) for o in zip(to_arrays(grey.expand(-1,3,-1,-1)), to_arrays(now), to_arrays(rgb))], titles=['grey', f"epoch {row['epoch']}", 'photo'], tile=128)
         (self.folder/'grids').mkdir(exist_ok=True)

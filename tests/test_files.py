@@ -10,6 +10,7 @@ from colorizer.cli import main
 from colorizer.files import FORMATS, SOFTWARE, colorize_file, format_for
 from colorizer.inference import Colorizer
 from colorizer.photo import PhotoError, heic_plugin, luma, open_photo, sample_photos, split, srgb_profile, to_pixels, to_rgb_array
+from known import known_model
 
 ROOT = Path(__file__).parent.parent
 Tag, IFD = ExifTags.Base, ExifTags.IFD
@@ -19,16 +20,7 @@ needs_heic = pytest.mark.skipif(not heic_plugin(), reason='pillow-heif is not in
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
     "A tiny model whose answer is known: Cb = 0.1, Cr = luma - 0.5"
-    onnx = pytest.importorskip('onnx')
-    h = onnx.helper
-    w, b = h.make_tensor('w', 1, (2, 1, 1, 1), [0., 1.]), h.make_tensor('b', 1, (2,), [.1, -.5])
-    ports = [h.make_tensor_value_info(k, 1, ['N', n, 'H', 'W']) for k, n in (('luma', 1), ('chroma', 2))]
-    graph = h.make_graph([h.make_node('Conv', ['luma', 'w', 'b'], ['chroma'])], 'known', ports[:1], ports[1:], [w, b])
-    m = h.make_model(graph, opset_imports=[h.make_opsetid('', 17)], ir_version=9)
-    h.set_model_props(m, {'colorizer.format': '1'})
-    path = tmp_path_factory.mktemp('model')/'known.onnx'
-    onnx.save(m, path)
-    return path
+    return known_model(tmp_path_factory.mktemp('model')/'known.onnx')
 
 
 @pytest.fixture
