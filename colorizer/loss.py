@@ -61,13 +61,13 @@ def chroma_loss(
 def relative_loss(
     pred:torch.Tensor, # [N,3,H,W] predicted RGB
     target:torch.Tensor, # [N,3,H,W] true RGB, 0..1
-    power:float=.25, # towards 0 it becomes a logarithm, as in PSNR
     eps:float=2e-4 # squared chroma below which a photo counts as grey
-)->torch.Tensor: # scalar: 1 for photos left grey, 0 for the truth
-    "Squared chroma error of each photo, in units of what leaving it grey costs, to a small power"
+)->torch.Tensor: # scalar: 1 for photos left grey, 0.05 less for each decibel better than that
+    "Squared chroma error of each photo against what leaving it grey costs, on the logarithmic scale of PSNR"
     def energy(c): return c.pow(2).sum(1).flatten(1).mean(1) + eps
     truth = to_chroma(target)
-    return (energy(to_chroma(pred)-truth)/energy(truth)).pow(power).mean()
+    return 1 + (energy(to_chroma(pred)-truth)/energy(truth)).log10().mean()/2
+
 
 # %% ../nbs/03_loss.ipynb #b539df7a
 class LossError(ValueError):

@@ -486,12 +486,8 @@ def course(
 def course_model(
     run:Course,
 )->ColorUnet: # a decoder that knows nothing on an encoder that does
-    "ResNet-34 in the full run; else MobileNetV2 with the encoder of the model that ships with the package, which needs no download"
-    if run.full: return create_unet('resnet34', weights=os.environ.get('COLORIZER_ENCODER'))
-    from colorizer.export import model_from_onnx # here, since export builds on this module
-    model = create_unet('mobilenet_v2', pretrained=False, tf_padding=True)
-    model.encoder = model_from_onnx().encoder
-    return model
+    "ResNet-34 in the full run; else EfficientNet-Lite2, whose ImageNet weights come as a package and need no download"
+    return create_unet('resnet34', weights=os.environ.get('COLORIZER_ENCODER')) if run.full else create_unet()
 
 def course_loss(
     run:Course,
