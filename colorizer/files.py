@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, features
 
 from . import __version__
-from .inference import ModelError
+from .inference import ModelError, as_image
 from .photo import FORMATS as PHOTO_FORMATS
 from .photo import PhotoError, check_target, heic_plugin, kept_exif, lazy_photo, max_pixels, reading, result_profile
 from .photo import split, to_pixels, to_rgb_array, upright, whole_file
@@ -298,10 +298,9 @@ def _image(rgb, alpha, fmt):
     if alpha is not None and fmt in OPAQUE:
         a, alpha = alpha[..., None]/np.float32(255), None
         rgb = (rgb*a + 255*(1 - a) + .5).astype(np.uint8)
-    img = Image.fromarray(rgb)
-    if fmt == 'GIF': return _in_palette(img, alpha)
-    if alpha is not None: img.putalpha(Image.fromarray(alpha))
-    return img
+    img = as_image(rgb, None if fmt == 'GIF' else alpha)
+    if img.mode == 'RGBX' and fmt != 'JPEG': img = img.convert('RGB')
+    return _in_palette(img, alpha) if fmt == 'GIF' else img
 
 def _in_palette(img, alpha):
     "256 colours chosen for this picture; if parts of it are transparent, 255 and one that stands for them"
