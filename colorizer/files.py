@@ -104,14 +104,20 @@ def _lossless_webp(img):
     return False
 
 # %% ../nbs/14_files.ipynb #4a90f572
+def _stores_luma(img):
+    "Whether a colour JPEG holds luma and chroma, as nearly all do, rather than RGB: by the marks that libjpeg goes by"
+    if img.format not in ('JPEG', 'MPO') or img.mode != 'RGB': return False
+    return 'jfif' in img.info or bool(img.info.get('adobe_transform', bytes(o[0] for o in img.layer) != b'RGB'))
+
 def pictures(
     f,  # PhotoFile
 ):  # gives Pillow images
-    "The pictures of a file, one by one, decoded and upright."
+    "The pictures of a file, one by one, decoded and upright. A colour JPEG comes as YCbCr: its luma is there as it was stored."
     for i in range(f.count):
         with reading(f.name):
             if i: f.img.seek(i)
             with suppress(Exception): f.turned = f.img.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            if _stores_luma(f.img): f.img.draft('YCbCr', None)
             f.img.load()
             if f.animated: f.durations.append(f.img.info.get('duration', 0))
             if f.count > 1: img = upright(f.img)
@@ -381,7 +387,7 @@ def colorize_file(
         first = next(todo)
         height, width = first[0].shape[:2]
         out = dict(status='coloured', size=[width, height], pictures=f.count, notes=f.notes)
-        if has_colour(first[0]):
+        if has_colour(_in_rgb(first[2], 512)):
             if skip_colour: return out | dict(status='skipped', notes=['in colour already'])
             f.notes.append('in colour already; its own colours are replaced (--skip-colour leaves it alone)')
         results = _coloured(colorizer, itertools.chain([first], todo), show, hints)
@@ -390,18 +396,29 @@ def colorize_file(
         return out
 
 def _decoded(f):
-    "Pixels and alpha of each picture of a file"
+    "Pixels and alpha of each picture of a file, and what its colours are to be seen in: the pixels, or a Pillow image"
     for img in pictures(f):
-        with reading(f.name): found = to_pixels(img)
+        with reading(f.name):
+            if img.mode == 'YCbCr': found = np.asarray(img.getchannel(0)), None, img
+            else:
+                pixels, alpha = to_pixels(img)
+                found = pixels, alpha, pixels
+                del pixels
         yield found
         del found
 
+def _in_rgb(look, side=None):
+    "Pixels of an array or a Pillow image; if a side is given, every so many only, so that the short side is about as long"
+    if isinstance(look, np.ndarray): return look
+    n = max(1, min(look.size)//side) if side else 1
+    return to_rgb_array(look.resize((look.width//n, look.height//n), Image.Resampling.NEAREST))
+
 def _coloured(colorizer, decoded, show, hints=()):
-    "RGB and alpha for each pair of pixels and alpha"
-    for i, (pixels, alpha) in enumerate(decoded):
+    "RGB and alpha for each picture that was decoded"
+    for i, (pixels, alpha, look) in enumerate(decoded):
         rgb = colorizer.colorize_array(pixels, hints=hints)
-        if show and not i: show(_eight(pixels), _eight(rgb))
-        del pixels
+        if show and not i: show(_in_rgb(look), _eight(rgb))
+        del pixels, look
         yield rgb, alpha
         del rgb
 

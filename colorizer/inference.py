@@ -226,10 +226,12 @@ def merge(
     if guide is None: guide = _small_luma(pixels, chroma.shape[1::-1], threads)
     rows, top = guided_rows(chroma*np.float32(saturation), (width, height), guide), np.float32(np.iinfo(pixels.dtype).max)
     out, store = (np.empty((height, width), '<u4'), _pack) if pixels.dtype == np.uint8 else (np.empty((height, width, 3), pixels.dtype), _store)
-    def strip(part):
-        y = _light(pixels[slice(*part)])
-        store(out[slice(*part)], *_paint(y, *rows(*part, y), top))
-    with ThreadPoolExecutor(threads) as ex: list(ex.map(strip, _strips(height, width, len(chroma))))
+    strips = _strips(height, width, len(chroma))
+    def work(first):
+        for part in strips[first::threads]:
+            y = _light(pixels[slice(*part)])
+            store(out[slice(*part)], *_paint(y, *rows(*part, y), top))
+    with ThreadPoolExecutor(threads) as ex: list(ex.map(work, range(threads)))
     return out if out.ndim == 3 else out.view(np.uint8).reshape(height, width, 4)[..., :3]
 
 # %% ../nbs/10_inference.ipynb #3a0f3014

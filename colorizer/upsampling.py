@@ -57,7 +57,8 @@ def guided_rows(
         planes = [_resize(o, (min(w, width), min(h, height)), Image.Resampling.BOX) for o in planes]
     planes += list(slopes(planes[2], np.stack(planes[:2], -1)))
     h = len(planes[2])
-    wide = np.pad([_resize(o, (width, h)) for o in planes], [(0, 0), (2, 2), (0, 0)], mode='edge')
+    planes = np.pad(planes, [(0, 0), (2, 2), (0, 0)], mode='edge')
+    wide = _resize(planes.reshape(5*(h + 4), -1), (width, 5*(h + 4))).reshape(5, h + 4, width)
     def rows(first, end, y):
         src, weights = _cubic_rows(first, end, height, h)
         cb, cr, low, a_cb, a_cr = weights @ wide[:, src]

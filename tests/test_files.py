@@ -148,6 +148,7 @@ KINDS = {
     'colour-444.jpg': (lambda: save(colour(), 'JPEG', subsampling=0), dict(notes=[COLOUR], sampling=0)),
     'colour-422.jpg': (lambda: save(colour(), 'JPEG', subsampling=1), dict(notes=[COLOUR], sampling=1)),
     'colour-420.jpg': (lambda: save(colour(), 'JPEG', subsampling=2), dict(notes=[COLOUR], sampling=2, off=2)),
+    'stored-as-rgb.jpg': (lambda: save(colour(), 'JPEG', keep_rgb=True, quality=95), dict(notes=[COLOUR])),  # no luma in it to be taken as it stands
     'sepia.jpg': (lambda: save(sepia(), 'JPEG', quality=90), {}),
     'cmyk.jpg': (lambda: save(colour().convert('CMYK'), 'JPEG', quality=95), dict(notes=[COLOUR])),
     'everything.jpg': (lambda: segment(save(grey(), 'JPEG', comment=b'from the album', dpi=(300, 300), **META), 0xed, IPTC),
@@ -421,6 +422,18 @@ def test_photos_in_colour_can_be_left_alone(command, kind, tmp_path):
     status, stdout, stderr = command('a.jpg', '--skip-colour')
     assert status == 0 and stdout == ['a_colour.jpg']*(kind != 'colour') and stderr == ['colorizer: a.jpg: in colour already']*(kind == 'colour')
     assert (tmp_path/'a_colour.jpg').exists() == (kind != 'colour')
+
+
+def test_the_luma_of_a_colour_jpeg_is_taken_as_it_was_stored(model, tmp_path):
+    "To the last bit, not by way of RGB, in which colours that no screen can show are cut off"
+    lumas, strong = [], [grey(), *map(Image.fromarray, np.random.default_rng(0).integers(0, 256, (2, H, W), np.uint8))]
+    (tmp_path/'a.jpg').write_bytes(save(Image.merge('YCbCr', strong), 'JPEG', quality=98, subsampling=0))
+    class Spy(Colorizer):
+        def colorize_array(self, pixels, **kw): return lumas.append(pixels) or super().colorize_array(pixels, **kw)
+    colorize_file(Spy(model, 32), tmp_path/'a.jpg', tmp_path/'out.png')
+    stored = Image.open(tmp_path/'a.jpg')
+    stored.draft('L', None)
+    assert np.array_equal(lumas[0], np.asarray(stored)) and abs(luma(to_rgb_array(Image.open(tmp_path/'a.jpg')))*255 - lumas[0]).max() > 5
 
 
 def test_the_real_photos_are_in_colour_and_their_prints_are_not():
