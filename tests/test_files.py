@@ -109,6 +109,12 @@ def png16(channels):
     a = np.dstack([np.asarray(deep())]*channels).astype('>u2')
     return png(W, H, 16, {2: 4, 3: 2, 4: 6}[channels], b''.join(b'\0' + row.tobytes() for row in a))
 
+def tif16(pages=1):
+    data = io.BytesIO()
+    with pytest.importorskip('tifffile').TiffWriter(data) as f:
+        for _ in range(pages): f.write(np.dstack([np.asarray(deep())]*3), photometric='rgb', metadata=None, software=False)
+    return data.getvalue()
+
 def text_png():
     info = PngImagePlugin.PngInfo()
     info.add_text('Title', 'The yard')
@@ -174,8 +180,10 @@ KINDS = {
     'deep.png': (lambda: save(deep(), 'PNG', dpi=(300, 300), icc_profile=srgb_profile(), exif=exif()), dict(bits=16, exif=True, dpi=300, icc=srgb_profile())),
     'deep-one-level-clear.png': (lambda: png(W, H, 16, 0, b''.join(b'\0' + o.astype('>u2').tobytes() for o in np.asarray(deep())),
         chunk(b'tRNS', struct.pack('>H', deep().getpixel((5, 5))))), dict(bits=16, mode='RGBA')),
-    'deep-grey-alpha.png': (lambda: png16(2), dict(mode='RGBA', notes=[BITS])),
-    'deep-colour.png': (lambda: png16(3), dict(notes=[BITS])),
+    'deep-grey-alpha.png': (lambda: png16(2), dict(mode='RGBA', bits=16)),
+    'deep-colour.png': (lambda: png16(3), dict(bits=16)),
+    'deep-colour.tif': (lambda: tif16(), dict(bits=16)),
+    'deep-colour-pages.tif': (lambda: tif16(2), dict(n=2, notes=[BITS])),
     'text.png': (text_png, dict(exif=True, xmp=True, dpi=300, text={'Title': 'The yard', 'Comment': 'Größe'})),
     'animated.png': (lambda: several('PNG', SEVERAL, duration=[100, 200, 300, 400], loop=3), dict(n=4, loop=3, times=[100, 200, 300, 400])),
     'animated-cover.png': (lambda: several('PNG', SEVERAL, duration=[100, 200, 300], loop=0, default_image=True), dict(n=4, loop=0)),
@@ -389,6 +397,23 @@ def test_a_limit_that_is_raised_or_lowered(command, tmp_path, monkeypatch):
     (tmp_path/'large.png').write_bytes(png(20000, 10000, 8, 0, b''.join([b'\0'*20001]*10000)))
     assert '2,400 pixels' in command('large.png', '--max-pixels', 2400)[2][0]
     assert 'cut short' not in command('large.png', '--max-pixels', 10**8)[2][0]
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_sixteen_bits_of_colour_stand_upright(tiny, tmp_path, orientation):
+    pytest.importorskip('cv2')
+    data = png16(3)
+    (tmp_path/'deep.png').write_bytes(data[:33] + chunk(b'eXIf', exif(orientation).tobytes()[6:]) + data[33:])
+    found = colorize_file(tiny, tmp_path/'deep.png', tmp_path/'out.png')
+    assert found['notes'] == []
+    a, want = unpack_png((tmp_path/'out.png').read_bytes()), open_photo(tmp_path/'deep.png')
+    assert a.shape[1::-1] == want.size and abs(luma(a)*255 - np.asarray(want.convert('L'))).max() < 2
+
+
+def test_without_opencv_a_note_says_that_8_bits_were_read(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'cv2', None)
+    monkeypatch.setattr('colorizer.files.find_spec', lambda name: None)
+    assert colorize_file(tiny, png16(3), tmp_path/'out.png')['notes'] == ['read with 8 bits per channel, so it comes out with 8 (for 16: pip install "colorizer[deep]")']
 
 
 def test_metadata_that_is_too_much_is_left_out_and_the_photo_is_not(command, tmp_path):
