@@ -151,6 +151,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'colorizer.cli.Run.colour': ('cli.html#run.colour', 'colorizer/cli.py'),
                                'colorizer.cli.Run.do': ('cli.html#run.do', 'colorizer/cli.py'),
                                'colorizer.cli.Run.key': ('cli.html#run.key', 'colorizer/cli.py'),
+                               'colorizer.cli.Run.settings': ('cli.html#run.settings', 'colorizer/cli.py'),
                                'colorizer.cli._add_look': ('cli.html#_add_look', 'colorizer/cli.py'),
                                'colorizer.cli._check_free': ('cli.html#_check_free', 'colorizer/cli.py'),
                                'colorizer.cli._complain': ('cli.html#_complain', 'colorizer/cli.py'),
