@@ -9,6 +9,7 @@ __all__ = ['COMMANDS', 'add_colour', 'Job', 'Run', 'before_after', 'Report', 'ru
 # %% ../nbs/12_cli.ipynb #f60824ca
 import argparse, io, json, os, subprocess, sys, time, warnings
 from contextlib import contextmanager
+from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -162,10 +163,14 @@ def _check_free(
 class Run:
     "What `colorizer PHOTO…` needs for one photo after the other"
     def __init__(self, args):
-        from colorizer.folders import settings_of
         from colorizer.inference import Colorizer
         self.args, self.colorizer = args, Colorizer(args.model, args.size, args.saturation, args.device)
-        self.settings, self.photos, self.made = settings_of(self.colorizer, **dict(hints=args.hint) if args.hint else {}), set(), {}
+        self.photos, self.made = set(), {}
+
+    @cached_property
+    def settings(self):  # reads the whole model, which only a folder's record is worth
+        from colorizer.folders import settings_of
+        return settings_of(self.colorizer, **dict(hints=self.args.hint) if self.args.hint else {})
 
     def key(self, job):
         "The fingerprint of a photo; None if nobody keeps a record, or if it can't be read, which shows again later"
