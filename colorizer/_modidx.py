@@ -124,6 +124,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'colorizer.archive._block_size': ('archive.html#_block_size', 'colorizer/archive.py'),
                                    'colorizer.archive._can_be_text': ('archive.html#_can_be_text', 'colorizer/archive.py'),
                                    'colorizer.archive._folder_record': ('archive.html#_folder_record', 'colorizer/archive.py'),
+                                   'colorizer.archive._init': ('archive.html#_init', 'colorizer/archive.py'),
                                    'colorizer.archive._parts': ('archive.html#_parts', 'colorizer/archive.py'),
                                    'colorizer.archive._read_table': ('archive.html#_read_table', 'colorizer/archive.py'),
                                    'colorizer.archive._reason': ('archive.html#_reason', 'colorizer/archive.py'),

@@ -6,8 +6,8 @@
 __all__ = ['ROOM', 'OBJECT_STORES', 'SCHEMA', 'TABLE', 'KNOWN', 'HOLD_BYTES', 'HOLD_SECONDS', 'Place', 'list_photos',
            'read_record', 'plan', 'Worker', 'ray_at', 'colour_everywhere', 'Archive', 'cores']
 
-# %% ../nbs/19_archive.ipynb #1b71cb3b
-import errno, hashlib, io, json, logging, os, platform, tempfile, time, uuid
+# %% ../nbs/19_archive.ipynb #62223f5f
+import errno, hashlib, io, json, logging, os, platform, secrets, tempfile, time, uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,7 +25,7 @@ from .folders import PHOTOS, RECORD, find_photos, fingerprint, result_path, sett
 from .inference import Colorizer, ModelError
 from .photo import PhotoError, whole_file
 
-# %% ../nbs/19_archive.ipynb #58c90d73
+# %% ../nbs/19_archive.ipynb #5da9e984
 class Place:
     "A folder on any file system that fsspec knows; names in it are relative, with `/`."
     def __init__(self,
@@ -34,6 +34,8 @@ class Place:
         try: self.fs, root = fsspec.core.url_to_fs(str(url), use_listings_cache=False)
         except (ImportError, ValueError) as e: raise PhotoError(f'{url}: no file system for it here ({e})') from None
         self.url, self.root, self.local = str(url), root.rstrip('/'), isinstance(self.fs, LocalFileSystem)
+
+        self.everywhere = self.root if self.local else self.url  # for other processes, which stand in other folders
 
     def path(self, name): return f'{self.root}/{name}'
     def read(self, name) -> bytes: return self.fs.cat_file(self.path(name))
@@ -369,22 +371,31 @@ def _block(number, items): return pa.Table.from_pylist([o | dict(block=number) f
 _ITEMS = pa.schema([('block', pa.int32()), *((k, pa.string()) for k in ('path', 'result', 'stamp')),
                     ('known', pa.list_(pa.struct([SCHEMA.field(k) for k in KNOWN])))])
 
-# %% ../nbs/19_archive.ipynb #a12374fa
+# %% ../nbs/19_archive.ipynb #f03f26f9
+_ALWAYS = dict(RAY_USAGE_STATS_ENABLED='0', RAY_BACKEND_LOG_LEVEL='fatal')
+_ALONE = dict(RAY_AUTH_MODE='token', RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0',  # whatever its name: loopback addresses only
+              RAY_worker_niceness='0')  # else workers wait for everything else on the machine
+
 @contextmanager
 def ray_at(
     address=None,  # of a Ray cluster; None: one on this machine, for as long as the block lasts
     cpus=1,  # that the one on this machine may use
 ):
     "Ray, connected or started. What it reads from the environment is read when it is first imported."
-    for k, v in dict(RAY_USAGE_STATS_ENABLED='0', RAY_BACKEND_LOG_LEVEL='fatal').items(): os.environ.setdefault(k, v)
-    if not address: os.environ |= dict(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0',  # whatever its name: loopback addresses only
-                                       RAY_worker_niceness='0')  # else workers wait for everything else on the machine
+    for k, v in (_ALWAYS if address else _ALWAYS | _ALONE | dict(RAY_AUTH_TOKEN=secrets.token_hex(32))).items(): os.environ.setdefault(k, v)
     import ray
     mine = dict(address=address) if address else dict(address='local', num_cpus=cpus, include_dashboard=False, object_store_memory=2**27)
-    try: ray.init(**mine, log_to_driver=False, logging_level='error')
-    except (ConnectionError, OSError, RuntimeError) as e: raise PhotoError(f'Ray cannot be reached or started ({" ".join(str(e).split())[:200]}). Check --address') from None
+    _init(ray, mine)
     try: yield ray
     finally: ray.shutdown()
+
+def _init(ray, options, tries=2):
+    "Connect or start; a second time if it took too long, as it may on a busy machine"
+    try: ray.init(**options, log_to_driver=False, logging_level='error')
+    except Exception as e:  # Ray raises just that
+        ray.shutdown()
+        if tries > 1 and 'timed out' in str(e): return _init(ray, options, tries - 1)
+        raise PhotoError(f'Ray cannot be reached or started ({" ".join(str(e).split())[:200]}). ' + ('Check --address, and RAY_AUTH_MODE and RAY_AUTH_TOKEN if it wants a token' if 'address' in options and options['address'] != 'local' else 'Is the machine very busy? Try again')) from None
 
 # %% ../nbs/19_archive.ipynb #3fcbf6d7
 def colour_everywhere(
@@ -419,7 +430,7 @@ def _what_ray_says(e):
     said = next((o for o in reversed(lines) if any(k in o for k in ('PhotoError: ', 'ModelError: ', 'OSError: '))), lines[-1] if lines else type(e).__name__)
     return said.split('Error: ', 1)[-1]
 
-# %% ../nbs/19_archive.ipynb #6c37ff9f
+# %% ../nbs/19_archive.ipynb #a7d597b6
 class Archive:
     "A run over an archive: what is done, what isn't, and the table at the end."
     def __init__(self,
@@ -431,7 +442,7 @@ class Archive:
         self.src, self.dst, look = Place(src), Place(dst), dict(threads=1) | look
         if self.src.root == self.dst.root and type(self.src.fs) is type(self.dst.fs): raise PhotoError(f'{dst}: this is the place of the photos, and those are never overwritten. Choose another')
         settings = settings_of(Colorizer(model, **look))  # a model that can't be used shows here
-        self.options = dict(src=self.src.url, dst=self.dst.url, settings=settings, model=model and Path(model).read_bytes(), look=look, run=time.strftime('%Y%m%d-%H%M%S-', time.gmtime()) + uuid.uuid4().hex[:6],
+        self.options = dict(src=self.src.everywhere, dst=self.dst.everywhere, settings=settings, model=model and Path(model).read_bytes(), look=look, run=time.strftime('%Y%m%d-%H%M%S-', time.gmtime()) + uuid.uuid4().hex[:6],
                             skip_colour=skip_colour, force=force, max_pixels=max_pixels, retries=retries)
         self.gpus = int(look.get('providers') in ('cuda', 'tensorrt'))  # one for each worker
         photos, bad = list_photos(self.src, self.dst)

@@ -8,7 +8,7 @@ __all__ = ['COMMANDS', 'add_colour', 'Job', 'Run', 'before_after', 'Report', 'ru
 
 # %% ../nbs/12_cli.ipynb #f60824ca
 import argparse, io, json, os, subprocess, sys, time, warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -454,12 +454,12 @@ def run_archive(args) -> int:
     from colorizer.archive import TABLE, Archive, cores
     run = Archive(args.src, args.dst, args.model, args.skip_colour, args.force, args.max_pixels, args.retries,
                   size=args.size, saturation=args.saturation, providers=args.device, threads=args.threads)
-    counts, failed, table = {}, [], run.dst.path(TABLE)
+    counts, failed, table, out = {}, [], run.dst.path(TABLE), sys.stdout
     most = args.max_workers or (None if args.address else cores())
-    with _only_our_words():
+    with _only_our_words(), open(os.devnull, 'w') as nowhere, redirect_stdout(nowhere):  # Ray prints on both streams
         pace = _Pace(len(run.todo))
         try:
-            for row in run.run(args.address, args.min_workers, most, args.threads): _note_row(row, args, pace, counts, failed)
+            for row in run.run(args.address, args.min_workers, most, args.threads): _note_row(row, args, pace, counts, failed, out)
         except KeyboardInterrupt:
             _say('what is done is kept. The same command goes on from there')
             raise
@@ -470,12 +470,12 @@ def run_archive(args) -> int:
     if not args.json: print(table)
     return int(bool(failed) or not counts)
 
-def _note_row(row, args, pace, counts, failed):
+def _note_row(row, args, pace, counts, failed, out):
     "One photo is through"
     counts[row['status']] = counts.get(row['status'], 0) + 1
     if row['status'] == 'failed': failed.append(row['reason'])
     if row['status'] != 'done before' or row['seconds']: pace.step()
-    if args.json: print(json.dumps(_told(row, args.dst), ensure_ascii=False), flush=True)
+    if args.json: print(json.dumps(_told(row, args.dst), ensure_ascii=False), file=out, flush=True)
 
 def _told(row, dst):
     "What `--json` prints: as for a folder"

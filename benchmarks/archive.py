@@ -1,0 +1,89 @@
+"""Throughput of `colorizer archive` beside one process (`colorizer FOLDER`), and from it an estimate for ten million photos.
+
+    python benchmarks/archive.py                                   # 48 photos of 3 megapixels, two workers, two rounds
+    python benchmarks/archive.py --photos 200 --megapixels 12 --workers 16 --rounds 3
+
+The photos are the embedded ones, enlarged, with grain, so that they compress like scans. Each round runs both commands, one after the other, in
+processes of their own. "photos/s" counts from the first result to the last, so that start-up, which a long run pays once, stands apart. The spread
+is that of the rounds. On a busy machine compare the two only with each other. Ray's processes get the priority that everything else has.
+"""
+import argparse, json, os, platform, statistics, subprocess, sys, tempfile, time
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def make(folder, n, megapixels):
+    "Grey photos of 3:2 with grain; their mean size in bytes"
+    import numpy as np
+    from PIL import Image
+    from colorizer.photo import open_photo, sample_photos
+    width, rng = round((megapixels*1.5e6)**.5), np.random.default_rng(0)
+    names = [*sample_photos().values()]
+    noise = rng.normal(0, 5, (round(width/1.5), width))
+    for i in range(n):
+        a = np.asarray(open_photo(names[i%len(names)]).convert('L').resize((width, round(width/1.5)), Image.Resampling.BICUBIC))
+        Image.fromarray(np.clip(a + np.roll(noise, i*37, 1), 0, 255).astype(np.uint8)).save(folder/f'{i:05}.jpg', quality=90)
+    return statistics.mean(p.stat().st_size for p in folder.iterdir())
+
+
+def measure(words, n):
+    "Seconds to the first result, photos/s from there on, seconds in all"
+    start, times = time.monotonic(), []
+    with subprocess.Popen([sys.executable, '-m', 'colorizer', *map(str, words), '--json'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as p:
+        for line in p.stdout:
+            times.append(time.monotonic() - start)
+            assert json.loads(line)['status'] == 'coloured', line
+        said = p.stderr.read()
+    if p.wait() or len(times) != n: raise SystemExit(f'{words}: {len(times)} of {n}\n{said}')
+    first = sum(o - times[0] < .05 for o in times)  # rows of the first block come at once
+    return times[0], (n - first)/(times[-1] - times[0]), time.monotonic() - start
+
+
+def show(name, runs):
+    ends = lambda v, f: f'{statistics.median(v):{f}} ({min(v):{f}}–{max(v):{f}})'
+    first, rate, total = zip(*runs)
+    print(f'| {name} | {ends(first, ".1f")} | {ends(rate, ".2f")} | {ends(total, ".1f")} |', flush=True)
+    return statistics.median(rate)
+
+
+def estimate(rate, workers, before, after, photos=10_000_000):
+    "What ten million photos would take, if all stays as it was measured"
+    each = rate/workers
+    print(f'\n{photos:,} photos like these, at the measured {each:.2f} photos/s for each worker, if rates add up (no worker waits for another; the store must keep up):\n')
+    print('| workers | time | read, MB/s | written, MB/s |\n|---:|---:|---:|---:|')
+    for w in (workers, 64, 500, 2000):
+        hours = photos/(each*w)/3600
+        print(f'| {w} | {f"{hours:.0f} hours" if hours < 100 else f"{hours/24:.0f} days"} | {each*w*before/1e6:.0f} | {each*w*after/1e6:.0f} |')
+    print(f'\nRead: {photos*before/1e12:.1f} TB; written: {photos*after/1e12:.1f} TB.')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--photos', type=int, default=48)
+    parser.add_argument('--megapixels', type=float, default=3)
+    parser.add_argument('--workers', type=int, default=2)
+    parser.add_argument('--rounds', type=int, default=2)
+    args = parser.parse_args()
+    runs = {'one process: colorizer FOLDER': [], f'colorizer archive, {args.workers} workers': []}
+    with tempfile.TemporaryDirectory() as tmp:
+        tmp = Path(tmp)
+        (tmp/'src').mkdir()
+        before = make(tmp/'src', args.photos, args.megapixels)
+        load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else float('nan')
+        for i in range(args.rounds):
+            one, many = runs
+            runs[one].append(measure([tmp/'src', '-o', tmp/f'one{i}'], args.photos))
+            runs[many].append(measure(['archive', tmp/'src', tmp/f'many{i}', '--max-workers', args.workers], args.photos))
+        same = all(p.read_bytes() == (tmp/'many0'/p.name).read_bytes() for p in (tmp/'one0').glob('*.jpg'))
+        after = statistics.mean(p.stat().st_size for p in (tmp/'many0').glob('*.jpg'))
+    print(f'{args.photos} photos of {args.megapixels:g} megapixels, {args.rounds} rounds; {os.cpu_count()} processors ({platform.machine()}), load {load:.1f} before; '
+          f'Python {platform.python_version()}, ' + ', '.join(f'{o} {version(o)}' for o in ('ray', 'onnxruntime', 'pillow')) + f'. Same bytes from both: {"yes" if same else "no"}.\n')
+    print('| | to the first result, s | photos/s after that | in all, s |\n|---|---:|---:|---:|')
+    a, b = (show(k, v) for k, v in runs.items())
+    print(f'\nratio of photos/s: {b/a:.2f}')
+    estimate(b, args.workers, before, after)
+
+
+if __name__ == '__main__': main()
