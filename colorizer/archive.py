@@ -490,7 +490,7 @@ def run(self: Archive,
                 yield row
     self._finish(self.rows + fresh)
 
-# %% ../nbs/19_archive.ipynb #406d31b7
+# %% ../nbs/19_archive.ipynb #634cac2b
 @patch
 def _finish(self: Archive, rows):
     "Merge all that is on record into one table, the last word on each photo; then the parts can go"
@@ -499,6 +499,6 @@ def _finish(self: Archive, rows):
         old = last.get(o['result'] or o['path'])
         if o['status'] == 'failed' and old and old['sha256']: o = o | {k: old[k] for k in KNOWN}  # the result of an earlier run is still ours
         last[o['result'] or o['path']] = o
-    table = [o | dict(path=o['path'] or o['result']) for o in last.values()]
+    table = [o | dict(path=o['path'] or o['result']) for o in last.values()]  # the folder command knows results only
     self.dst.write(TABLE, _to_parquet(sorted(table, key=lambda o: o['path'])))
     with suppress(FileNotFoundError): self.dst.fs.rm(self.dst.path(f'{ROOM}/parts'), recursive=True)
