@@ -16,7 +16,9 @@ ROOT = Path(__file__).parent.parent
 QUIET = dict(RAY_USAGE_STATS_ENABLED='0', RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0', RAY_worker_niceness='0', RAY_AUTH_MODE='token', RAY_AUTH_TOKEN='b'*64, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
 HEAD = """
 import sys, ray
-ray.init(address='local', num_cpus=2, include_dashboard=False, object_store_memory=2**27, log_to_driver=False)
+for i in range(3):
+    try: ray.init(address='local', num_cpus=2, include_dashboard=False, object_store_memory=2**27, log_to_driver=False); break
+    except Exception: ray.shutdown()  # Ray gives itself 30 seconds, which a busy machine may exceed
 print(ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
 """
