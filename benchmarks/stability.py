@@ -1,8 +1,8 @@
 """How steady are the model's colours? The same photos at two render sizes, mirrored, as faded old prints; and pages without colour, which should stay so.
 
-    python benchmarks/stability.py PHOTOS [--model model.onnx]
+    python benchmarks/stability.py PHOTOS [--model model.onnx] [--full model32.onnx]
 
-Each line is a mean distance in the a, b plane of CIELAB, over all pixels of all photos.
+Each line is a mean distance in the a, b plane of CIELAB, over all pixels of all photos. With `--full`, the same model stored with 32 bits, also what storing it with 16 bits changes.
 """
 import argparse
 from pathlib import Path
@@ -51,14 +51,27 @@ def measure(model, photos):
     return {k: float(np.mean(v)) for k, v in found.items()} | {f'colour given to {k}': float(np.linalg.norm(ab(usual.colorize(v)), axis=-1).mean()) for k, v in blank.items()}
 
 
+def as_table(found):
+    "Markdown"
+    return '\n'.join(['| | mean distance in a, b |', '|---|---:|', *(f'| {k} | {v:.2f} |' for k, v in found.items())])
+
+
+def rounding(half, full, photos):
+    "Mean absolute difference of the RGB values, 0..255, that two files of one model give"
+    pair = [Colorizer(o) for o in (half, full)]
+    pixels = [[np.asarray(o.colorize(open_photo(p).convert('L'))).astype(float) for o in pair] for p in photos]
+    return float(np.mean([abs(a-b).mean() for a, b in pixels])), float(max(abs(a-b).mean() for a, b in pixels))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('photos', nargs='+', type=Path)
     parser.add_argument('--model', type=Path)
+    parser.add_argument('--full', type=Path)
     args = parser.parse_args()
     photos = find_photos(*args.photos)
-    print(f'{len(photos)} photos\n\n| | mean distance in a, b |\n|---|---:|')
-    for k, v in measure(args.model, photos).items(): print(f'| {k} | {v:.2f} |')
+    print(f'{len(photos)} photos\n', as_table(measure(args.model, photos)), sep='\n')
+    if args.full: print('\n16 bits against 32: mean difference {:.4f} of 255, in the photo that differs most {:.4f}'.format(*rounding(args.model, args.full, photos)))
 
 
 if __name__ == '__main__':

