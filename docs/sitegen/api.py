@@ -70,6 +70,10 @@ class Module:
         self.summary = ' '.join((ast.get_docstring(self.tree) or '').split('\n\n')[0].split())
         self.public = list(getattr(self.module, '__all__', []))
         self.where = self._where()
+        self.patched = {}  # class → methods that `@patch` gives it
+        for node in self.tree.body:
+            if isinstance(node, ast.FunctionDef) and _is_patch(node): self.patched.setdefault(ast.unparse(node.args.args[0].annotation), []).append(node)
+        self.symbols = []
 
     def _where(self):
         "name → (heading, its anchor) of the place in the notebook where it is made"
@@ -101,12 +105,13 @@ class Module:
         if init: body += [*fields(cls.__init__), '']
         else: body += [*_attributes(node, self.text), '']
         body += [self.links(node.name, node.lineno), '']
-        for m in methods:
+        for m in methods + self.patched.get(node.name, []):
             if m.name.startswith('_') and m.name != '__call__': continue
-            decorators = {ast.unparse(o) for o in m.decorator_list}
+            self.symbols.append(f'{node.name}.{m.name}')
+            decorators = ' '.join(ast.unparse(o) for o in m.decorator_list)
             raw = inspect.getattr_static(cls, m.name)
             f = getattr(raw, 'fget', None) or getattr(raw, '__func__', raw)
-            if 'property' in decorators: body += [directive('property', m.name, _docstring(m)), '']
+            if isinstance(raw, property): body += [directive('property', m.name, _docstring(m)), '']
             else:
                 options = [f':{o}:' for o in ('classmethod', 'staticmethod') if o in decorators]
                 body += [directive('method', signature(m, m.name), [*_docstring(m), '', *fields(f)], options=options), '']
@@ -128,6 +133,7 @@ class Module:
         for node in self.tree.body:
             for name in _names(node):
                 if name not in self.public: continue
+                self.symbols.append(name)
                 if isinstance(node, ast.FunctionDef): text = self.function(node, getattr(self.module, name))
                 elif isinstance(node, ast.ClassDef): text = self.klass(node, getattr(self.module, name))
                 else: text = self.constant(node, name)
@@ -135,7 +141,11 @@ class Module:
         return '\n\n'.join(out) + '\n'
 
 
+def _is_patch(node): return any(ast.unparse(o).split('(')[0] == 'patch' for o in node.decorator_list)
+
+
 def _names(node):
+    if isinstance(node, ast.FunctionDef) and _is_patch(node): return []
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)): return [node.name]
     if isinstance(node, ast.Assign): return [t.id for t in node.targets if isinstance(t, ast.Name)]
     return []
@@ -191,10 +201,5 @@ def write(site, mods):
     (site/'api/index.md').write_text(f"{text}\n\n" + '\n\n'.join(rows) + f"\n\n```{{toctree}}\n:hidden:\n\n{toc}\n```\n", encoding='utf-8')
     symbols = {}
     for m in mods:
-        for name in m.public:
-            symbols.setdefault(name, []).append(m.full)
-            cls = getattr(m.module, name)
-            if inspect.isclass(cls):
-                for k in vars(cls):
-                    if not k.startswith('_') and inspect.isfunction(inspect.getattr_static(cls, k)) and k in m.text: symbols.setdefault(f'{name}.{k}', []).append(m.full)
+        for name in m.symbols: symbols.setdefault(name, []).append(m.full)
     (site/'symbols.json').write_text(json.dumps(symbols), encoding='utf-8')

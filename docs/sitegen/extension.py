@@ -19,7 +19,6 @@ class BacktickLinks(SphinxPostTransform):
 
     def run(self):
         symbols = self.env.colorizer_symbols
-        own = {o['refdoc']: o for o in ()}
         for node in list(self.document.findall(nodes.literal)):
             if isinstance(node.parent, (nodes.reference, addnodes.pending_xref, nodes.title)) or 'xref' in node['classes']: continue
             name = node.astext().removesuffix('()').removeprefix('colorizer.')
@@ -33,7 +32,7 @@ class BacktickLinks(SphinxPostTransform):
     def target(self, name, symbols):
         "The full name that `name` means, or None where it means nothing or several things"
         module, _, rest = name.partition('.')
-        if rest and module in symbols.get(rest, []): return f'colorizer.{module}.{rest}'
+        if rest and f'colorizer.{module}' in symbols.get(rest, []): return f'colorizer.{module}.{rest}'
         homes = [f'{o}.{name}' for o in symbols.get(name, [])]
         here = Path(self.env.docname).name.split('_', 1)[-1]
         return homes[0] if len(homes) == 1 else next((o for o in homes if o.split('.')[1] == here), None)

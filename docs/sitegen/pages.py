@@ -55,8 +55,8 @@ def photo_credits():
     res = {}
     for m in re.finditer(r'^\| `(\w+)\.jpg` \|(.+)\|$', table, re.M):
         cells = [o.strip() for o in m[2].split('|')]
-        licence = re.search(r'public domain|CC0 1\.0|CC BY 2\.0', cells[3])[0]
-        res[m[1]] = f"{re.sub(r'\[([^\]]+)\]\([^)]*\)', r'\1', cells[1])}, {licence}"
+        author, licence = re.sub(r'\[([^\]]+)\]\([^)]*\)', r'\1', cells[1]), re.search(r'public domain|CC0 1\.0|CC BY 2\.0', cells[3])[0]
+        res[m[1]] = f'{author}, {licence}'
     return res
 
 
@@ -139,8 +139,10 @@ def write(site):
         (site/now).write_text(adapt_links((ROOT/was).read_text(encoding='utf-8'), was, now), encoding='utf-8')
     demo = (DOCS/'demo/demo.html').read_text(encoding='utf-8')
     hero = slider(f'_static/gallery/{HERO}-grey.jpg', f'_static/gallery/{HERO}-coloured.jpg', sizes[HERO], SEEN[HERO], eager=True)
+    files = [o['file'] for p in parts() for o in p['notebooks']]
+    minutes = sum(reading_minutes(read(ROOT/f'nbs/{o}.ipynb')) for o in files)
     words = {'index': dict(demo=demo, slider=hero, credit=html.escape(photo_credits()[HERO]), course=course_cards(), figures=figures_of_the_card(),
-                           notebooks=str(sum(len(p['notebooks']) for p in parts())), hours=f"{sum(reading_minutes(read(ROOT/f'nbs/{o['file']}.ipynb')) for p in parts() for o in p['notebooks'])/60:.0f}"),
+                           notebooks=str(len(files)), hours=f'{minutes/60:.0f}'),
              'gallery': dict(gallery=raw(gallery(sizes)))}
     for path in sorted((DOCS/'pages').rglob('*.md')):
         name = path.relative_to(DOCS/'pages')
