@@ -42,7 +42,7 @@ html_show_sphinx = False
 html_domain_indices = False
 html_use_index = False
 html_last_updated_fmt = None
-html_sidebars = {'index': []}
+html_sidebars = {'**': ['sbt-sidebar-nav.html']}
 html_context = {'default_mode': 'auto', 'repository': REPOSITORY}
 html_theme_options = {
     'repository_url': REPOSITORY,

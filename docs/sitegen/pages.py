@@ -11,7 +11,7 @@ from PIL import Image
 from colorizer import Colorizer
 from colorizer.photo import luma, open_photo, sample_photos, save_photo, to_rgb_array
 
-from . import DOCS, ROOT, adapt_links
+from . import DOCS, REPOSITORY, ROOT, adapt_links
 from .course import SiteError, parts, read, reading_minutes, title_and_lead
 
 # What can be seen, for those who can't see it; who made it and its licence are in colorizer/photos/README.md
@@ -75,6 +75,15 @@ def figures_of_the_card():
     m = re.search(r'^this model against grey: (.+)$', card, re.M)
     if not m: raise SiteError('colorizer/models/README.md has no line that begins with "this model against grey:"')
     return m[1]
+
+
+def limits_of_the_card():
+    "The first two things that the model can't do, by its card, as list items of HTML"
+    card = (ROOT/'colorizer/models/README.md').read_text(encoding='utf-8')
+    m = re.search(r"^## What it can't do\n+(.+)", card, re.M | re.S)
+    if not m: raise SiteError("colorizer/models/README.md has no section \"What it can't do\"")
+    items = [' '.join(o.split()) for o in re.split(r'^- ', m[1], flags=re.M) if o.strip()]
+    return ''.join(f'<li>{html.escape(o, quote=False)}</li>' for o in items[:2])
 
 
 def fill(text, **what):
@@ -141,7 +150,7 @@ def write(site):
     hero = slider(f'_static/gallery/{HERO}-grey.jpg', f'_static/gallery/{HERO}-coloured.jpg', sizes[HERO], SEEN[HERO], eager=True)
     files = [o['file'] for p in parts() for o in p['notebooks']]
     minutes = sum(reading_minutes(read(ROOT/f'nbs/{o}.ipynb')) for o in files)
-    words = {'index': dict(demo=demo, slider=hero, credit=html.escape(photo_credits()[HERO]), course=course_cards(), figures=figures_of_the_card(),
+    words = {'index': dict(demo=demo, slider=hero, credit=html.escape(photo_credits()[HERO]), repository=REPOSITORY, course=course_cards(), figures=figures_of_the_card(), limits=limits_of_the_card(),
                            notebooks=str(len(files)), hours=f'{minutes/60:.0f}'),
              'gallery': dict(gallery=raw(gallery(sizes)))}
     for path in sorted((DOCS/'pages').rglob('*.md')):
