@@ -9,7 +9,7 @@ const [download, type] = find('.cz-save').children
 const most = Number(demo.dataset.maxPixels) || 60e6  // pixels: four of them take 16 bytes here and 16 there
 const NONE = 'This browser cannot run the network: it lacks WebAssembly with SIMD, module workers or off-screen canvases. Any browser from 2023 or later has them.'
 
-let worker, job = 0, name = '', painting = false, facts
+let worker, picked = 0, job = 0, name = '', note = '', size, notes, painting = false
 
 // A WebAssembly module with one SIMD instruction; a browser that takes it can run ONNX Runtime
 const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11]
@@ -38,7 +38,7 @@ function start() {
   if (worker) return worker
   worker = new Worker(new URL('worker.js', import.meta.url), {type: 'module'})
   worker.onmessage = ({data}) => on[data.type](data)
-  worker.onerror = e => { e.preventDefault(); worker = null; fail(NONE) }
+  worker.onerror = e => { e.preventDefault(); worker = null; fail('The demo could not be started. Reload the page to try again.') }
   return worker
 }
 const ask = (kind, rest = {}, transfer = []) => start().postMessage({type: kind, ...rest}, transfer)
@@ -54,7 +54,7 @@ function sweep() {
   let last = 100
   const step = now => {
     if (mine !== job || Number(edge.value) !== last) return  // another photo, or somebody took hold of it
-    const t = Math.min(1, (now - begin)/1100)
+    const t = Math.min(1, Math.max(0, now - begin)/1100)  // a frame's time may lie before the call
     set(last = Math.round(10*(100 - 50*(1 - (1 - t)**3)))/10)
     if (t < 1) requestAnimationFrame(step)
   }
@@ -65,18 +65,18 @@ function sweep() {
 const on = {
   progress({loaded, total}) {
     const mb = n => Math.round(n/1e6)
-    if (loaded < total) busy(`Fetching the network: ${mb(loaded)} of ${mb(total)} MB, once`, loaded/total)
+    if (loaded < total) busy(`Fetching the network, once: ${mb(loaded)} of ${mb(total)} MB`, loaded/total)
     else busy('Colouring')
   },
-  before({id, bitmap, size, original, inColour}) {
+  before({id, bitmap, original, inColour, ...rest}) {
     if (id !== job) return bitmap.close()
-    compare.style.setProperty('--ratio', size[0]/size[1])
+    size = rest.size
+    demo.style.setProperty('--ratio', size[0]/size[1])
     paint(before, bitmap)
     compare.dataset.shown = ''
-    demo.size = size
-    demo.notes = []
-    if (size[0] !== original[0]) demo.notes.push(`Made smaller: ${original.join(' × ')} pixels are more than this browser can hold.`)
-    if (inColour) demo.notes.push('It was in colour already; only its light was used.')
+    notes = [note]
+    if (size[0] !== original[0]) notes.push(`Made smaller: ${original.join(' × ')} pixels are more than this browser can hold.`)
+    if (inColour) notes.push('It was in colour already; only its light was used.')
   },
   after({id, bitmap, seconds}) {
     if (id !== job) return bitmap.close()
@@ -84,7 +84,7 @@ const on = {
     if (seconds === undefined) return repainted()
     state('result')
     if (document.activeElement === demo) edge.focus({preventScroll: true})
-    status([`Coloured: ${demo.size.join(' × ')} pixels in ${seconds.toFixed(1)} s.`, ...demo.notes, demo.credit].filter(Boolean).join(' '))
+    status([`Coloured: ${size.join(' × ')} pixels in ${seconds.toFixed(1)}\u00a0s.`, ...notes].filter(Boolean).join(' '))
     sweep()
   },
   saved({id, blob}) {
@@ -98,7 +98,7 @@ const on = {
     status(`Saved as ${a.download}.`)
   },
   failed({id, message}) {
-    download.disabled = false
+    download.disabled = painting = false
     if (id === job) fail(`That did not work: ${message}. Reload the page and try again.`)
   },
 }
@@ -122,23 +122,24 @@ async function trouble(blob) {
   return 'not an image that this browser can read, or damaged. Give a JPEG, PNG or WebP file'
 }
 
-async function colour(blob, called, credit = '') {
-  const id = ++job
+async function colour(blob, called, remark = '') {
+  const mine = ++picked
   find('.cz-error').textContent = ''
   if (!able()) return fail(NONE)
   let bitmap
   try { bitmap = await decode(blob) }
-  catch { return id === job && fail(`${called}: ${await trouble(blob)}.`) }
-  if (id !== job) return bitmap.close()
+  catch { return mine === picked && fail(`${called}: ${await trouble(blob)}.`) }
+  if (mine !== picked) return bitmap.close()
+  const id = ++job
   name = called
-  demo.credit = credit
+  note = remark
   delete compare.dataset.shown
   edge.value = 100
   edge.dispatchEvent(new Event('input'))
   saturation.value = facts.saturation
   level()
-  painting = false
-  status('')
+  painting = download.disabled = false
+  status(`Colouring ${called} …`)
   busy('Colouring')
   state('working')
   ask('photo', {id, bitmap, most, saturation: Number(saturation.value)}, [bitmap])
@@ -168,8 +169,7 @@ download.addEventListener('click', () => {
 
 // Ways in: picked, dropped anywhere on the page, pasted, or one of the examples
 function take(files) {
-  if (!files.length) return
-  colour(files[0], files[0].name || 'photo').then(() => files.length > 1 && demo.notes?.push(`One at a time: the first of ${files.length}.`))
+  if (files.length) colour(files[0], files[0].name || 'photo', files.length > 1 ? `One at a time: this is the first of ${files.length}.` : '')
 }
 file.addEventListener('change', () => { take([...file.files]); file.value = '' })  // so that the same photo can be picked again
 let depth = 0
@@ -204,7 +204,7 @@ for (const o of [find('.cz-drop .cz-button'), find('.cz-examples')]) {
 }
 for (const o of [file, find('.cz-examples')]) o.addEventListener('focusin', warm, {once: true})
 
-facts = await (await fetch(new URL('model.json', import.meta.url), {cache: 'no-cache'})).json()
+const facts = await (await fetch(new URL('model.json', import.meta.url), {cache: 'no-cache'})).json()
 saturation.value = facts.saturation
 level()
 for (const o of facts.examples) {

@@ -1,7 +1,6 @@
 // The network and the arithmetic, away from the page, which stays alive meanwhile. Messages in:
 //   warm · photo {id, bitmap, most} · saturation {id, value} · save {id, value, type}
 // Messages out: progress {loaded, total} · before, after {id, …} · saved {id, blob} · failed {id, message}
-import * as ort from './ort.wasm.min.mjs'
 import {luma, merge, renderSize, smallLuma, unexplainedColour} from './colour.js'
 
 const PREVIEW = 2048  // long side in pixels of what the page shows; what is saved has the photo's size
@@ -9,7 +8,7 @@ const facts = fetch(new URL('model.json', import.meta.url), {cache: 'no-cache'})
 facts.catch(() => {})
 const say = (type, rest = {}, transfer = []) => postMessage({type, ...rest}, transfer)
 
-let loading, photo, newest = 0
+let ort, loading, photo, newest = 0
 
 async function fetched(name, version, bytes, progress) {
   const url = new URL(name, import.meta.url)
@@ -30,6 +29,7 @@ async function fetched(name, version, bytes, progress) {
 // Runtime and model, once; after a failure the next photo tries again
 const session = () => loading ??= load().catch(e => { loading = null; throw e })
 async function load() {
+  ort ??= await import('./ort.wasm.min.mjs')
   const {runtime, model} = await facts, total = runtime.bytes + model.bytes
   let loaded = 0
   const progress = n => say('progress', {loaded: loaded += n, total})
@@ -112,7 +112,7 @@ async function save({id, value, format}) {
 
 const handle = {
   warm: () => session().catch(() => {}),  // if it fails, the photo will say so
-  photo: o => o.id === newest && start(o),
+  photo: o => o.id === newest ? start(o) : o.bitmap.close(),
   saturation: o => o.id === photo?.id && show('after', o.id, photo.shown, photo.chroma, photo.guide, o.value),
   save: o => o.id === photo?.id && save(o),
 }
