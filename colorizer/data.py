@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MANIFEST', 'DIV2K_URL', 'DIV2K', 'to_grey', 'DataError', 'load_photo', 'shrink', 'has_colour', 'prepare', 'skipped',
            'seed_of', 'fixed_draw', 'PhotoSet', 'flip_warp', 'FlipWarp', 'augmentations', 'TensorGrey', 'ToFloat',
-           'GreyInput', 'split_photos', 'SeedBatch', 'EpochDL', 'colour_dls', 'Archive', 'download', 'extract',
-           'fetch_div2k']
+           'GreyInput', 'age', 'OldPrints', 'split_photos', 'SeedBatch', 'EpochDL', 'colour_dls', 'Archive', 'download',
+           'extract', 'fetch_div2k']
 
 # %% ../nbs/01_data.ipynb #9075e710
 import hashlib, json, os, random, shutil, stat, sys, time, warnings, zipfile, zlib
@@ -290,6 +290,34 @@ class GreyInput(ItemTransform):
     order = 90  # after every augmentation
     def encodes(self, rgb:TensorImage): return TensorGrey(to_grey(rgb)), rgb
 
+# %% ../nbs/01_data.ipynb #38ce82bb
+def age(
+    grey:torch.Tensor, # [N,1,H,W], luma in 0..1
+    draw:torch.Tensor, # [5,N], numbers in 0..1: gamma, black, white, blur, grain; all 0 with gamma .5 change nothing
+    noise:torch.Tensor|None=None # [N,1,H,W], standard normal; default: drawn
+)->torch.Tensor: # [N,1,H,W], 0..1
+    "Make photos look like old prints: another gradation, faded, soft, grainy"
+    gamma,black,white,blur,grain = draw[..., None, None, None]
+    soft = F.avg_pool2d(F.pad(grey, (1,1,1,1), mode='replicate'), 3, stride=1)
+    y = (grey + blur*(soft-grey)).clamp(0,1)**(4**(gamma-.5))
+    y = .35*black + (1-.3*white-.35*black)*y
+    return (y + .07*grain*(torch.randn_like(y) if noise is None else noise)).clamp(0,1)
+
+# %% ../nbs/01_data.ipynb #7e6caf9b
+class OldPrints(ItemTransform):
+    "Age some of the inputs of a batch, in training only"
+    order,split_idx = 95,0 # after `GreyInput`
+    def __init__(self, p:float=.5): # Share of the photos that are aged
+        super().__init__()
+        self.p = p
+
+    def encodes(self, pair):
+        x,y = pair
+        draw = torch.rand(6, len(x), device=x.device)
+        draw[1:5] *= torch.rand(4, len(x), device=x.device) # mostly mild
+        aged = age(x.as_subclass(torch.Tensor), draw[:5])
+        return TensorGrey(torch.where(draw[5][:,None,None,None]<self.p, aged, x.as_subclass(torch.Tensor))), y
+
 # %% ../nbs/01_data.ipynb #0eb1cdb0
 def split_photos(
     photos, # Paths
@@ -349,6 +377,7 @@ def colour_dls(
     min_scale:float=.35, # Least area of a random crop, in areas of the photo
     max_lighting:float=.2, # See `augmentations`
     max_warp:float=.1, # See `augmentations`
+    old_prints:float=0., # Share of the training inputs that are aged, see `OldPrints`
     valid_bs:int|None=None, # Batch size in validation; default: `bs`
     device=None # Default: fastai's, a GPU if there is one
 )->DataLoaders: # Batches (grey [N,1,size,size], rgb [N,3,size,size]), floats in 0..1
@@ -358,7 +387,7 @@ def colour_dls(
     if not valid: raise DataError('no photos to validate on: give some or leave `valid` out')
     device = torch.device(device or default_device())
     kw = dict(num_workers=num_workers, pin_memory=device.type=='cuda', device=device)
-    tfms,aug = [ToFloat(), GreyInput()], [SeedBatch(), *augmentations(max_lighting, max_warp)] if augment else []
+    tfms,aug = [ToFloat(), GreyInput()], [SeedBatch(), *augmentations(max_lighting, max_warp), *([OldPrints(old_prints)] if old_prints else [])] if augment else []
     dls = DataLoaders(
         EpochDL(PhotoSet(train, size, min_scale if augment else None, 0), bs=bs, shuffle=True, drop_last=True, after_batch=tfms+aug, **kw),
         TfmdDL(PhotoSet(valid, size), bs=valid_bs or bs, after_batch=tfms, **kw), device=device)

@@ -30,7 +30,7 @@ from PIL import ImageOps
 from torch.nn.parallel import DistributedDataParallel
 
 import colorizer
-from .architecture import create_unet
+from .architecture import ARCHITECTURES, create_unet
 from .data import colour_dls, fetch_div2k, find_photos, prepare, seed_of, split_photos, to_grey
 from .export import export_onnx, model_from_onnx
 from .loss import FeatureLoss, vgg_features
@@ -228,12 +228,13 @@ def stage_dls(
     stage:Stage,
     seed:int=42,
     num_workers:int=0,
+    old_prints:float=0., # share of the inputs that are made to look old
 ): # DataLoaders
     "A stage's loaders; of several processes each gets its share"
     n,rank = num_processes(),rank_distrib()
     if stage.bs%n: raise TrainingError(f'batches of {stage.bs} photos cannot be shared out evenly over {n} processes: choose another --bs')
     if len(valid) < n: raise TrainingError(f'{len(valid)} photos held out are fewer than {n} processes: give more photos')
-    dls = colour_dls(photos, stage.size, stage.bs//n, valid=valid[rank::n], seed=seed, num_workers=num_workers, device=default_device())
+    dls = colour_dls(photos, stage.size, stage.bs//n, valid=valid[rank::n], seed=seed, num_workers=num_workers, old_prints=old_prints, device=default_device())
     dls.train.share,dls.train.limit = (rank,n),stage.photos
     return dls
 
@@ -250,6 +251,7 @@ def progressive_resizing(
     minutes:float=10, # between two checkpoints within an epoch
     num_workers:int=0, # processes that load photos
     half:bool|None=None, # bfloat16? None: where the hardware has it
+    old_prints:float=0., # share of the inputs that are made to look old
     cbs=(), # more callbacks
 )->list[dict]: # the history
     "Train stage after stage, each until its losses have levelled off (the article; Howard's fastai course calls it progressive resizing)"
@@ -264,7 +266,7 @@ def progressive_resizing(
             fresh = not rows and not (saved and saved['stage'] == k)
             if k > 1 and fresh: model.load_state_dict(load_weights(folder/f'{stages[k-2].size}px.safetensors').state_dict())
             train,valid = photos(stage.size) if callable(photos) else photos
-            dls = stage_dls(train, valid, stage, seed, num_workers)
+            dls = stage_dls(train, valid, stage, seed, num_workers, old_prints)
             learn = colour_learner(dls, model, loss, [DataParallel(), checkpoints, EpochLine(), *cbs], seed, history, k, half)
             _begin(learn, stage, folder, None if fresh else saved)
             history = fit_stage(learn, stage)
@@ -323,7 +325,7 @@ def _squares(photos, size):
 # %% ../nbs/04a_recipe.ipynb #016c4979
 def starting_model(
     start:str|None=None, # 'default': the model that comes with the package; else a .safetensors or .onnx file; None: a new decoder
-    arch:str='mobilenet_v2', # of a new network
+    arch:str='efficientnet_lite2', # of a new network
     head:str='chroma', # of a new network
     encoder_weights=None, # file with ImageNet weights; None: torchvision downloads them
 ): # `ColorUnet`
@@ -370,6 +372,7 @@ def add_arguments(
     arg('--test', nargs='+', metavar='DIR', help='photos to measure the finished model on, never trained on (default with div2k: its validation set)')
     arg('--cache', type=Path, metavar='DIR', help='folder for the photos made ready (default: RUN/cache)')
     arg('--workers', type=int, default=0, metavar='N', help='processes that load photos (default: 0)')
+    arg('--old-prints', type=float, default=0., metavar='X', help='share of the inputs that are made to look like old prints, 0 to 1 (default: 0)')
     arg('--seed', type=int, default=42, metavar='N', help='default: 42')
     arg('--tensorboard', action='store_true', help='keep the curves for TensorBoard too, in RUN/tensorboard')
     _stage_arguments(parser.add_argument_group('stages', 'one value for all sizes, or one for each'))
@@ -377,11 +380,11 @@ def add_arguments(
     _loss_arguments(parser.add_argument_group('loss'))
 
 # %% ../nbs/04a_recipe.ipynb #219ee729
-_per_stage = dict(bs=int, epochs=int, frozen_epochs=int, lr=float, frozen_lr=float, encoder_factor=float, warmup=float, cooldown=float, patience=int, min_gain=float, photos=int)
+_per_stage = dict(bs=int, epochs=int, frozen_epochs=int, lr=float, frozen_lr=float, encoder_factor=float, early=int, warmup=float, cooldown=float, patience=int, min_gain=float, photos=int)
 
 def _stage_arguments(group):
     helps = dict(bs='photos a batch', epochs='at most so many epochs with all layers', frozen_epochs='epochs with the encoder frozen', lr='learning rate of the decoder',
-                 frozen_lr='learning rate while the encoder is frozen', encoder_factor="the encoder's first layers learn at lr times this", warmup='epochs in which the rate rises',
+                 frozen_lr='learning rate while the encoder is frozen', encoder_factor="the encoder's first layers learn at lr times this", early="0: the encoder's first layers stay as they are", warmup='epochs in which the rate rises',
                  cooldown='share of the epochs in which it falls', patience='epochs in which a gain is looked for', min_gain='least gain worth going on for, as a share of the loss',
                  photos='photos an epoch, 0 for all')
     group.add_argument('--size', type=int, nargs='+', metavar='N', help='sizes in pixels')
@@ -391,9 +394,9 @@ def _stage_arguments(group):
 
 def _network_arguments(group):
     arg = group.add_argument
-    arg('--arch', default='mobilenet_v2', choices=['mobilenet_v2','resnet34'], help='mobilenet_v2 (default): small and quick; resnet34: the article\'s')
+    arg('--arch', default=ARCHITECTURES[0], choices=ARCHITECTURES, help='efficientnet_lite2 (default) and mobilenet_v2: small and quick; resnet34: the article\'s')
     arg('--head', default='chroma', choices=['chroma','rgb'], help='chroma (default): luma is kept; rgb: as in the article')
-    arg('--encoder-weights', metavar='FILE', help="ImageNet weights in torchvision's layout (default: torchvision downloads them)")
+    arg('--encoder-weights', metavar='FILE', help="ImageNet weights in timm's or torchvision's layout (default: from a package, or torchvision downloads them)")
     arg('--precision', default='auto', choices=['auto','bfloat16','float32'], help='auto (default): bfloat16 where the hardware computes with it')
 
 # %% ../nbs/04a_recipe.ipynb #efe0209c
@@ -402,14 +405,14 @@ def _loss_arguments(group):
     arg('--vgg', default='none', choices=['none','vgg16','vgg16_bn','vgg19'], help='network of the feature loss; none (default): pixels and chroma only, far cheaper')
     arg('--vgg-weights', metavar='FILE', help="its ImageNet weights in torchvision's layout (default: torchvision downloads them)")
     arg('--vgg-layers', type=int, nargs='+', metavar='N', help='layers to compare (default: the last three before a max-pool)')
-    for name,default in (('pixel-weight',1.), ('chroma-weight',1.), ('feature-weight',1.), ('gram-weight',.3), ('vivid',6.)):
+    for name,default in (('pixel-weight',1.), ('chroma-weight',1.), ('relative-weight',0.), ('feature-weight',1.), ('gram-weight',.3), ('vivid',6.)):
         arg(f'--{name}', type=float, default=default, metavar='X', help=f'default: {default}')
 
 def make_loss(
     args, # what `add_arguments` parsed
 )->FeatureLoss:
     "The loss that the options ask for"
-    weights = dict(pixel_weight=args.pixel_weight, chroma_weight=args.chroma_weight, k=args.vivid)
+    weights = dict(pixel_weight=args.pixel_weight, chroma_weight=args.chroma_weight, relative_weight=args.relative_weight, k=args.vivid)
     if args.vgg == 'none': return FeatureLoss(**weights)
     layers = tuple(args.vgg_layers) if args.vgg_layers else None
     return FeatureLoss(vgg_features(args.vgg, args.vgg_weights, layers), layers, feature_weights=args.feature_weight, gram_weights=args.gram_weight, **weights)
@@ -550,10 +553,10 @@ def _train(args, stages, sources, test, model, loss, saved):
     photos = _photos_of(args, sources, folder)
     train,valid = photos(stages[0].size)
     _settle(args, stages, model, train, valid, device, half, folder)
-    loss_options = {k: getattr(args, k) for k in ('vgg','vgg_layers','pixel_weight','chroma_weight','feature_weight','gram_weight','vivid')}
+    loss_options = {k: getattr(args, k) for k in ('vgg','vgg_layers','pixel_weight','chroma_weight','relative_weight','feature_weight','gram_weight','vivid')}
     facts = dict(photos=len(train), seed=args.seed, recipe=[asdict(s) for s in stages], loss=loss_options) # no paths: weights travel
     cbs = [Page(folder, valid, args.tensorboard)]
-    try: progressive_resizing(stages, photos, model, args.out, loss, args.seed, saved, facts, num_workers=args.workers, half=half, cbs=cbs)
+    try: progressive_resizing(stages, photos, model, args.out, loss, args.seed, saved, facts, num_workers=args.workers, half=half, old_prints=args.old_prints, cbs=cbs)
     except Interrupted: return _stopped(folder)
     except TrainingError as e:
         folder.log(f'stopped: {e}')

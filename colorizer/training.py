@@ -29,7 +29,7 @@ from safetensors.torch import save
 from tqdm import tqdm
 
 from .architecture import ColorUnet, UnetError, create_unet, read_weights, rgb_to_ycbcr, unet_splitter
-from .data import colour_dls, fetch_div2k, prepare, split_photos
+from .data import colour_dls, fetch_div2k, prepare, split_photos, to_grey
 from .loss import FeatureLoss, vgg_features
 from .photo import photo_grid, sample_photos
 
@@ -199,6 +199,7 @@ class Stage:
     frozen_lr:float=2e-3 # learning rate of the decoder while the encoder is frozen
     lr:float=1e-3 # learning rate of the decoder afterwards
     encoder_factor:float=1/20 # the encoder's first layers learn at `lr` times this
+    early:int=1 # 0: the encoder's first layers stay as they are, which saves a third of the time
     warmup:float=.5 # epochs in which the rate rises, frozen and unfrozen
     cooldown:float=.25 # share of the unfrozen epochs in which it falls
     patience:int=3 # see `levelled_off`
@@ -279,7 +280,7 @@ class ColourLearner(Learner):
 
     def _forward(self, x, y):
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.half):
-            self.pred = self.model(x)
+            self.pred = self.model(x) + (to_grey(y) - x) # an old print's light is not the photo's: judge the colours on the photo's own
             self('after_pred')
             self.loss_grad = self.loss_func(self.pred, y)
         self.loss = self.loss_grad.clone()
@@ -369,7 +370,7 @@ def fit_stage(
         while turn := next_turn(stage, learn.stage_rows()):
             learn.turn = turn
             if not learn.opt: learn.create_opt()
-            learn.opt.freeze_to(-1 if turn.frozen else 0) # not `learn.freeze`: that forgets the optimiser's running means
+            learn.opt.freeze_to(-1 if turn.frozen else 0 if stage.early else 1) # not `learn.freeze`: that forgets the optimiser's running means
             learn.fit(1)
     return learn.loss_parts.history
 
@@ -485,12 +486,8 @@ def course(
 def course_model(
     run:Course,
 )->ColorUnet: # a decoder that knows nothing on an encoder that does
-    "ResNet-34 in the full run; else MobileNetV2 with the encoder of the model that ships with the package, which needs no download"
-    if run.full: return create_unet('resnet34', weights=os.environ.get('COLORIZER_ENCODER'))
-    from colorizer.export import model_from_onnx # here, since export builds on this module
-    model = create_unet('mobilenet_v2', pretrained=False, tf_padding=True)
-    model.encoder = model_from_onnx().encoder
-    return model
+    "ResNet-34 in the full run; else EfficientNet-Lite2, whose ImageNet weights come as a package and need no download"
+    return create_unet('resnet34', weights=os.environ.get('COLORIZER_ENCODER')) if run.full else create_unet()
 
 def course_loss(
     run:Course,

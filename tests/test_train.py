@@ -53,7 +53,7 @@ def work(tmp_path_factory):
     return folder
 
 
-def train_words(work, out): return ['train', work/'photos', '--out', out, *SMOKE, '--encoder-weights', work/'encoder.safetensors', '--cache', work/'cache']
+def train_words(work, out): return ['train', work/'photos', '--out', out, *SMOKE, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors', '--cache', work/'cache']
 
 
 @pytest.fixture(scope='module')
@@ -299,7 +299,7 @@ def test_two_processes_resume(work):
     for o in (work/'photos').iterdir():  # enough for each process to have one held out
         with Image.open(o) as img:
             for i in range(3): img.crop((i, i, 80, 80)).save(many/f'{o.stem}{i}.png')
-    words = ['train', many, '--out', out, '--size', 32, '--bs', 4, '--frozen-epochs', 1, '--epochs', 2, '--encoder-weights', work/'encoder.safetensors', '--cache', work/'cache']
+    words = ['train', many, '--out', out, '--size', 32, '--bs', 4, '--frozen-epochs', 1, '--epochs', 2, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors', '--cache', work/'cache']
     p = subprocess.Popen([*torchrun, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV, start_new_session=True)
     wait_for(out/'checkpoint.pt', p)
     os.killpg(p.pid, signal.SIGKILL); p.wait()
@@ -321,7 +321,7 @@ def test_div2k_is_trained_on_and_its_validation_set_is_kept_for_the_end(work, mo
         fetched.append(split)
         return work/split
     monkeypatch.setattr(recipe, 'fetch_div2k', fetch)
-    r = colorizer('train', 'div2k', '--out', work/'div2k', '--size', 32, '--bs', 4, '--frozen-epochs', 0, '--epochs', 1, '--encoder-weights', work/'encoder.safetensors')
+    r = colorizer('train', 'div2k', '--out', work/'div2k', '--size', 32, '--bs', 4, '--frozen-epochs', 0, '--epochs', 1, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors')
     assert r.returncode == 0, r.stderr
     photos = json.loads((work/'div2k/config.json').read_text())['photos']
     assert fetched == ['train', 'valid'] and photos['train'] + photos['valid'] == 21
@@ -334,7 +334,7 @@ def test_div2k_is_trained_on_and_its_validation_set_is_kept_for_the_end(work, mo
     (['{photos}', '--from', '{photos}/cat0.png'], 'cat0.png'),
     (['{photos}', '--encoder-weights', 'missing.safetensors'], 'missing.safetensors'),
     (['{photos}', '--epochs', '0', '--frozen-epochs', '0'], 'nothing to do'),
-    (['{photos}', '--bs', '500', '--encoder-weights', '{encoder}'], 'fewer than one batch of 500'),
+    (['{photos}', '--bs', '500', '--arch', 'mobilenet_v2', '--encoder-weights', '{encoder}'], 'fewer than one batch of 500'),
     (['{photos}', '--vgg', 'vgg16', '--vgg-weights', '{encoder}'], 'VGG weights'),
     (['{photos}', '--lr', '1e-3', '1e-4'], 'give one value, or one for each of the 1 sizes'),
     (['--resume'], 'there is no run to resume'),
@@ -375,7 +375,7 @@ def test_resuming_on_other_photos_is_refused(run, work):
     changed = work/'changed'
     changed.mkdir()
     for o in (work/'photos').iterdir(): (changed/o.name).write_bytes(o.read_bytes())
-    words = ['train', changed, '--out', work/'moved', '--size', 32, '--bs', 4, '--epochs', 1, '--frozen-epochs', 0, '--encoder-weights', work/'encoder.safetensors']
+    words = ['train', changed, '--out', work/'moved', '--size', 32, '--bs', 4, '--epochs', 1, '--frozen-epochs', 0, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors']
     assert colorizer(*words).returncode == 0
     next(changed.iterdir()).unlink()
     r = colorizer('train', '--resume', '--out', work/'moved')
