@@ -31,7 +31,7 @@ def seconds(name):
         r = resource.getrusage(resource.RUSAGE_CHILDREN)
         return r.ru_utime + r.ru_stime
     before = used()
-    subprocess.run([str(Path(sys.executable).parent/'nbdev-test'), '--path', f'nbs/{name}.ipynb', '--n-workers', '0', '--do-print'],
+    subprocess.run([str(Path(sys.executable).parent/'nbdev-test'), f'nbs/{name}.ipynb', '--n-workers', '0', '--do-print'],
                    cwd=ROOT, check=True, env=os.environ | {'OMP_NUM_THREADS': '1'}, stdout=subprocess.DEVNULL)
     return used() - before
 

@@ -20,6 +20,11 @@ PAGES = {'nbs/index.ipynb': 'start.ipynb', 'README.md': 'start.ipynb', 'colorize
          'colorizer/photos/README.md': 'photos.md', 'CONTRIBUTING.md': 'contributing.md'}
 
 
+# "What we tried" is this notebook where there is one, else docs/pages/what_we_tried.md
+TRIED = 'nbs/18_tried.ipynb'
+PAGES[TRIED] = 'what_we_tried.ipynb' if (ROOT/TRIED).exists() else 'what_we_tried.md'
+
+
 def source_url(path, line=None):
     "Where a file of the checkout can be read in the repository"
     return f"{REPOSITORY}/blob/{BRANCH}/{path}" + (f'#L{line}' if line else '')

@@ -1,10 +1,11 @@
 """The notebooks as pages: what nbdev's processors leave, with a head, tags for the style sheet, and words for pictures."""
 import json
 import re
+from pathlib import Path
 
 import yaml
 
-from . import BRANCH, DOCS, REPOSITORY, ROOT, adapt_links, source_url
+from . import BRANCH, DOCS, REPOSITORY, ROOT, TRIED, adapt_links, source_url
 
 WORDS_A_MINUTE, CODE_LINES_A_MINUTE = 200, 20  # of a slow reader who wants to understand
 
@@ -17,7 +18,7 @@ def parts():
     "The parts of the course, from course.yml; every notebook in nbs/ is in one"
     res = yaml.safe_load((DOCS/'course.yml').read_text(encoding='utf-8'))
     listed = [o['file'] for p in res for o in p['notebooks']]
-    there = {p.stem for p in (ROOT/'nbs').glob('[!_]*.ipynb')} - {'index'}
+    there = {p.stem for p in (ROOT/'nbs').glob('[!_]*.ipynb')} - {'index', Path(TRIED).stem}
     if lost := there - set(listed): raise SiteError(f"docs/course.yml lacks {', '.join(sorted(lost))}: say where in the course it stands")
     if gone := set(listed) - there: raise SiteError(f"docs/course.yml lists {', '.join(sorted(gone))}, which nbs/ doesn't hold")
     return res
@@ -164,10 +165,16 @@ def write(proc, site):
         nb = page(read(proc/f'{file}.ipynb'), original, f'nbs/{file}.ipynb', now, head(entry, names, original, default_exp(original)))
         (site/now).write_text(json.dumps(nb), encoding='utf-8')
     write_index(course, site)
-    original = read(ROOT/'nbs/index.ipynb')
-    processed = read(proc/'index.ipynb')
-    start = page(processed, original, 'nbs/index.ipynb', 'start.ipynb', '# Getting started\n')
-    (site/'start.ipynb').write_text(json.dumps(start), encoding='utf-8')
+    write_alone(proc, site, 'nbs/index.ipynb', 'start.ipynb', '# Getting started\n')
+    if (ROOT/TRIED).exists():
+        title, lead = title_and_lead(read(ROOT/TRIED))
+        write_alone(proc, site, TRIED, 'what_we_tried.ipynb', f'# {title}\n\n```{{raw}} html\n<p class="lead">{_html(lead)}</p>\n```\n')
+
+
+def write_alone(proc, site, was, now, first):
+    "A notebook that is a page of its own, outside of the course"
+    nb = page(read(proc/Path(was).name), read(ROOT/was), was, now, first)
+    (site/now).write_text(json.dumps(nb), encoding='utf-8')
 
 
 def write_index(course, site):

@@ -150,14 +150,17 @@ def write(site):
     hero = slider(f'_static/gallery/{HERO}-grey.jpg', f'_static/gallery/{HERO}-coloured.jpg', sizes[HERO], SEEN[HERO], eager=True)
     files = [o['file'] for p in parts() for o in p['notebooks']]
     minutes = sum(reading_minutes(read(ROOT/f'nbs/{o}.ipynb')) for o in files)
-    words = {'index': dict(demo=demo, slider=hero, credit=html.escape(photo_credits()[HERO]), repository=REPOSITORY, course=course_cards(), figures=figures_of_the_card(), limits=limits_of_the_card(),
+    words = {'index': dict(demo=demo, slider=hero, credit=html.escape(photo_credits()[HERO]), course=course_cards(), figures=figures_of_the_card(), limits=limits_of_the_card(),
                            notebooks=str(len(files)), hours=f'{minutes/60:.0f}'),
              'gallery': dict(gallery=raw(gallery(sizes)))}
     for path in sorted((DOCS/'pages').rglob('*.md')):
         name = path.relative_to(DOCS/'pages')
         if str(name) in ('course.md', 'api.md'): continue  # the beginnings of pages that course and api write
+        if (site/name).with_suffix('.ipynb').exists(): continue  # a notebook has taken its place
         (site/name).parent.mkdir(exist_ok=True)
-        text = fill(path.read_text(encoding='utf-8'), **words.get(name.stem, {}), **({'run_locally': run_locally()} if name.stem == 'run_locally' else {}))
+        found = words.get(name.stem, {}) | (dict(run_locally=run_locally()) if name.stem == 'run_locally' else {})
+        text = fill(path.read_text(encoding='utf-8'), **{'repository': REPOSITORY} | found)
+        text = re.sub(r'^```sh-[a-z-]+$', '```sh', text, flags=re.M)  # the endings tell tests/test_guides.py how to try a command
         (site/name).write_text(text, encoding='utf-8')
 
 
