@@ -35,14 +35,14 @@ html_favicon = str(DOCS/'static/favicon.svg')
 html_static_path = [str(DOCS/'static'), str(ROOT/'_proc/static')]
 templates_path = [str(DOCS/'templates')]
 html_css_files = ['fonts.css', 'katex/katex.min.css', 'site.css', 'demo/slider.css']
-html_js_files = [('demo/slider.js', {'type': 'module'})]
+html_js_files = [('site.js', {'type': 'module'}), ('demo/slider.js', {'type': 'module'})]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
 html_domain_indices = False
 html_use_index = False
 html_last_updated_fmt = None
-html_sidebars = {'**': ['sbt-sidebar-nav.html']}
+html_sidebars = {'**': ['site-sidebar.html']}
 html_context = {'default_mode': 'auto', 'repository': REPOSITORY}
 html_theme_options = {
     'repository_url': REPOSITORY,

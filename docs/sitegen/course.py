@@ -36,7 +36,7 @@ def directives(cell): return re.findall(r'^#\|\s*(\w+)', _text(cell['source']), 
 def title_and_lead(nb):
     "Title and subtitle of an original notebook, without the number that some titles begin with"
     for c in nb['cells']:
-        m = c['cell_type'] == 'markdown' and re.match(r'# (?:\d+\w? · )?(.+?)\n+(?:> (.+?)(?:\n\n|$))?', _text(c['source']) + '\n\n', re.S)
+        m = c['cell_type'] == 'markdown' and re.match(r'# (?:\d+[a-z]? · )?(.+?)\n+(?:> (.+?)(?:\n\n|$))?', _text(c['source']) + '\n\n', re.S)
         if m: return m[1], ' '.join((m[2] or '').split())
     raise SiteError('a notebook without a title')
 
@@ -192,7 +192,7 @@ def write_index(course, site):
             takes = f'{reading_minutes(nb)} min'
             if o['file'] in t['seconds']: takes += f" · runs in {run_time(t['seconds'][o['file']])}"
             need = ', '.join(f'<a class="reference internal" href="{n}.html">{names[n]}</a>' if n in names else n for n in o['need'])
-            number = re.match(r'\d+\w?', o['file'])[0]
+            number = re.match(r'\d+[a-z]?', o['file'])[0]
             rows.append(f'''<li><span class="number" aria-hidden="true">{number}</span><div><h3><a class="reference internal" href="{o['file']}.html">{_html(title)}</a></h3>
 <p>{_html(lead)}</p><p class="takes">{takes} · know before: {need}</p></div></li>''')
         out.append(f"## {part['part']}\n\n{part['lead']}\n\n```{{raw}} html\n<ol class=\"notebooks\">\n" + '\n'.join(rows) + '\n</ol>\n```')

@@ -1,5 +1,6 @@
 """The Sphinx extension of the site: backticks become links, formulas are set when the site is built, alt texts are asked for."""
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -68,10 +69,22 @@ def ask_for_alt(app, doctree, docname):
         if not image.get('alt', '').strip(): log.warning('a picture without alt text: %s', image['uri'], location=docname)
 
 
+def finish_page(app, pagename, templatename, context, doctree):
+    "Parameters that stand on lines of their own: Sphinx writes them as half a definition list, which no screen reader can make sense of"
+    body = context.get('body', '')
+    if '<dl>\n<dd><em class="sig-param">' in body or '<dl>\n<dd>' in body:
+        def lines(m): return '<span class="sig-lines">' + re.sub(r'<(/?)dd>', lambda o: '</span>' if o[1] else '<span class="sig-line">', m[1]) + '</span>'
+        context['body'] = re.sub(r'(?s)<dl>\n(<dd>(?:(?!<dt|<dl).)*?)</dl>', lines, body)
+    if doctree is not None:
+        lead = re.search(r'<p class="lead">(.*?)</p>', body, re.S)
+        if lead: context['description'] = ' '.join(re.sub(r'<[^>]+>', '', lead[1]).split())
+
+
 def setup(app):
     app.connect('builder-inited', load_symbols)
     app.connect('doctree-resolved', set_formulas)
     app.connect('doctree-resolved', ask_for_alt)
+    app.connect('html-page-context', finish_page, priority=900)
     app.add_post_transform(BacktickLinks)
     app.add_html_math_renderer('katex', (visit_math, None), (visit_math_block, None))
     return {'parallel_read_safe': True, 'parallel_write_safe': True}
