@@ -6,7 +6,7 @@ const find = o => demo.querySelector(o)
 const file = find('.cz-file'), compare = find('.cz-slider'), edge = compare.querySelector('input'), saturation = find('#cz-saturation')
 const [before, after] = compare.querySelectorAll('canvas')
 const [download, type] = find('.cz-save').children
-const most = Number(demo.dataset.maxPixels) || 60e6  // pixels: four of them take 16 bytes here and 16 there
+const most = () => Number(demo.dataset.maxPixels) || 60e6  // pixels; more are scaled down, since each takes 12 bytes and more while a file is written
 const NONE = 'This browser cannot run the network: it lacks WebAssembly with SIMD, module workers or off-screen canvases. Any browser from 2023 or later has them.'
 
 let worker, picked = 0, job = 0, name = '', note = '', size, notes, painting = false
@@ -110,7 +110,7 @@ async function decode(blob) {
   img.src = URL.createObjectURL(blob)
   try {
     await img.decode()
-    const s = Math.min(1, Math.sqrt(most/(img.naturalWidth*img.naturalHeight)))
+    const s = Math.min(1, Math.sqrt(most()/(img.naturalWidth*img.naturalHeight)))
     return await createImageBitmap(img, {resizeWidth: Math.round(img.naturalWidth*s), resizeHeight: Math.round(img.naturalHeight*s), resizeQuality: 'high'})
   } finally { URL.revokeObjectURL(img.src) }
 }
@@ -142,7 +142,7 @@ async function colour(blob, called, remark = '') {
   status(`Colouring ${called} …`)
   busy('Colouring')
   state('working')
-  ask('photo', {id, bitmap, most, saturation: Number(saturation.value)}, [bitmap])
+  ask('photo', {id, bitmap, most: most(), saturation: Number(saturation.value)}, [bitmap])
 }
 
 // Saturation: only one repaint is under way at a time, and after it the latest value
