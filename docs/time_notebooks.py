@@ -39,13 +39,16 @@ def seconds(name):
 def main(names):
     path = DOCS/'timings.json'
     table = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {'seconds': {}}
+    failed = []
     for name in names or [o['file'] for p in course.parts() for o in p['notebooks']]:
-        table['seconds'][name] = round(seconds(name), 1)
+        try: table['seconds'][name] = round(seconds(name), 1)
+        except subprocess.CalledProcessError: failed.append(name); continue
         print(name, table['seconds'][name], flush=True)
         table['how'] = f"Run times are processor time on one thread of {processor()}, {date.today()}, measured by `python docs/time_notebooks.py`; cells marked as long runs are left out."
         new = path.with_suffix('.tmp')
         new.write_text(json.dumps({'how': table['how'], 'seconds': dict(sorted(table['seconds'].items()))}, indent=1) + '\n', encoding='utf-8')
         new.replace(path)
+    if failed: sys.exit(f"{', '.join(failed)}: did not run through; what the table says of them is old")
 
 
 if __name__ == '__main__': main(sys.argv[1:])

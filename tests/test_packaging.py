@@ -18,7 +18,7 @@ MB = 10**6
 @pytest.fixture(scope='module')
 def tree(tmp_path_factory):
     "A copy of the checkout, so that builds and exports leave nothing in it"
-    ignore = shutil.ignore_patterns('.*', '*.egg-info', '__pycache__', 'build', 'dist', '_proc', '_docs', 'demo', 'runs')
+    ignore = shutil.ignore_patterns('.*', '*.egg-info', '__pycache__', 'build', 'dist', '_proc', '_docs', 'demo', 'runs', 'node_modules')
     return Path(shutil.copytree(ROOT, tmp_path_factory.mktemp('tree')/'colorizer', ignore=ignore))
 
 

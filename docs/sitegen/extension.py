@@ -19,6 +19,7 @@ class BacktickLinks(SphinxPostTransform):
     default_priority = 5  # before references are resolved
 
     def run(self):
+        if not self.env.docname.startswith(('course/', 'api/', 'guides/', 'start')): return  # elsewhere `luma` is a word
         symbols = self.env.colorizer_symbols
         for node in list(self.document.findall(nodes.literal)):
             if isinstance(node.parent, (nodes.reference, addnodes.pending_xref, nodes.title)) or 'xref' in node['classes']: continue
