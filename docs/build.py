@@ -44,7 +44,7 @@ def sphinx(source, out):
 
 
 def build(out):
-    "Build the whole site into the folder `out`, which is emptied first"
+    "Build the whole site into the folder `out`, in the place of what is there"
     start = time.time()
     npm_install(DOCS)
     proc = process_notebooks()
@@ -54,10 +54,12 @@ def build(out):
     mods = api.modules()
     api.write(site, mods)
     pages.write(site)
-    shutil.rmtree(out, ignore_errors=True)
-    sphinx(site, out)
-    pages.finish(out)
-    llms.write(out, site, mods)
+    new = proc/'html'
+    sphinx(site, new)
+    pages.finish(new)
+    llms.write(new, site, mods)
+    shutil.rmtree(out, ignore_errors=True)  # only now: a build that fails leaves the old site
+    shutil.move(new, out)
     print(f'{out}: {len(list(out.rglob("*.html")))} pages in {time.time() - start:.0f} s')
 
 

@@ -31,9 +31,9 @@ def run(*words, cwd, **env):
 
 @pytest.fixture(scope='module')
 def wheel(tree, tmp_path_factory):
-    "The wheel, built with the setuptools that is installed: no download"
+    "The wheel, built from the source distribution, as a release does, with the setuptools that is installed: no download"
     out = tmp_path_factory.mktemp('wheel')
-    run(sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', out, tree, cwd=out)
+    run(sys.executable, '-m', 'build', '--no-isolation', '--outdir', out, tree, cwd=out)
     path, = out.glob('*.whl')
     return path
 
