@@ -14,15 +14,16 @@ from pathlib import Path
 SCALE = 1024 if sys.platform == 'darwin' else 1  # macOS gives bytes, Linux kilobytes
 
 
-def make(path, megapixels, deep):
-    "A grey photo of 3:2 with grain"
+def make(path, megapixels, deep, mode='L'):
+    "A photo of 3:2 with grain, grey or RGB"
     import numpy as np
     from PIL import Image
     from colorizer.photo import open_photo, sample_photos
     width = round((megapixels*1.5e6)**.5)
-    a = np.asarray(open_photo(sample_photos()['china']).convert('L').resize((width, round(width/1.5)), Image.Resampling.BICUBIC))
+    a = np.asarray(open_photo(sample_photos()['china']).convert(mode).resize((width, round(width/1.5)), Image.Resampling.BICUBIC))
     noise = np.random.default_rng(0).normal(0, 5, (512, 512))
-    a = np.clip(a + np.tile(noise, (a.shape[0]//512 + 1, a.shape[1]//512 + 1))[:a.shape[0], :a.shape[1]], 0, 255)
+    noise = np.tile(noise, (a.shape[0]//512 + 1, a.shape[1]//512 + 1))[:a.shape[0], :a.shape[1]]
+    a = np.clip(a + (noise if mode == 'L' else noise[..., None]), 0, 255)
     options = dict(quality=90) if path.suffix == '.jpg' else {}
     Image.fromarray((a*257).astype(np.uint16) if deep else a.astype(np.uint8)).save(path, **options)
 

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'add_colour', 'Job', 'Run', 'before_after', 'Report', 'run_colour', 'main', 'add_demo', 'run_demo',
-           'add_data', 'run_data', 'add_course', 'run_course']
+           'add_archive', 'run_archive', 'add_data', 'run_data', 'add_course', 'run_course']
 
 # %% ../nbs/12_cli.ipynb #f60824ca
 import argparse, io, json, os, subprocess, sys, time, warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ COMMANDS = {  # word: (what it does, module, adds its options to a parser, runs 
     'train': ('train a model', 'colorizer.recipe', 'add_arguments', 'run'),
     'evaluate': ('measure how good the colours are', 'colorizer.report', 'add_arguments', 'run'),
     'export': ('make an ONNX model from trained weights', 'colorizer.export', 'add_arguments', 'run'),
+    'archive': ('colour a large collection, on many machines', 'colorizer.cli', 'add_archive', 'run_archive'),
     'app': ('a page in your browser: drop a photo, see it in colour', 'colorizer.app', 'add_arguments', 'run'),
     'course': ('open the notebooks in JupyterLab', 'colorizer.cli', 'add_course', 'run_course'),
 }
@@ -162,10 +164,14 @@ def _check_free(
 class Run:
     "What `colorizer PHOTO…` needs for one photo after the other"
     def __init__(self, args):
-        from colorizer.folders import settings_of
         from colorizer.inference import Colorizer
         self.args, self.colorizer = args, Colorizer(args.model, args.size, args.saturation, args.device)
-        self.settings, self.photos, self.made = settings_of(self.colorizer, **dict(hints=args.hint) if args.hint else {}), set(), {}
+        self.photos, self.made = set(), {}
+
+    @cached_property
+    def settings(self):  # reads the whole model, which only a folder's record is worth
+        from colorizer.folders import settings_of
+        return settings_of(self.colorizer, **dict(hints=self.args.hint) if self.args.hint else {})
 
     def key(self, job):
         "The fingerprint of a photo; None if nobody keeps a record, or if it can't be read, which shows again later"
@@ -347,7 +353,7 @@ def _missing(e) -> int:
     "Say what to install for a module that isn't there"
     name = (e.name or '').split('.')[0]
     if name == 'colorizer': return _complain(f'{e.name} is not part of this installation')
-    extra = {'av': '[video]', 'cv2': '[video]', 'gradio': '[app]', 'jinja2': '[evaluate]', 'lpips': '[evaluate]', 'pytorch_fid': '[evaluate]'}.get(name)
+    extra = {'av': '[video]', 'cv2': '[video]', 'gradio': '[app]', 'jinja2': '[evaluate]', 'lpips': '[evaluate]', 'pytorch_fid': '[evaluate]', 'ray': '[archive]', 'fsspec': '[archive]', 'pyarrow': '[archive]'}.get(name)
     if extra is None: extra = '' if name in ('numpy', 'PIL', 'onnxruntime', 'fastcore', 'tqdm') else '[train]'
     return _complain(f'{name} is not installed. Run: pip install "colorizer{extra}"')
 
@@ -407,6 +413,81 @@ def run_demo(args) -> int:
     save_photo(photo_grid(rows, ['grey', 'coloured', 'original'], tile=320).img, out/'overview.jpg')
     print(out/'overview.jpg')
     return 0
+
+# %% ../nbs/12_cli.ipynb #e4a43460
+def add_archive(parser):
+    "The options of `colorizer archive`"
+    parser.description = ('Colour a large collection with several processes, on this machine or on a Ray cluster. What is done already is not done again; processes\n'
+                          'that die are replaced; after Ctrl-C or a crash the same command goes on. The results get the same folders and names as the photos.')
+    parser.add_argument('src', metavar='SRC', help='where the photos are, with all subfolders: a path or a URL (s3://museum/scans)')
+    parser.add_argument('dst', metavar='DST', help='where the results go, a path or a URL; and with them a table of what became of each photo')
+    _add_look(parser)
+    many = _within(int, 1, 100_000)
+    parser.add_argument('--address', metavar='HOST:PORT', help='a Ray cluster to work on, or auto for the one that this machine belongs to (default: this machine alone)')
+    parser.add_argument('--min-workers', type=many, metavar='N', help='processes that are always kept (default: 1 on a cluster, else all)')
+    parser.add_argument('--max-workers', type=many, metavar='N', help='processes at most (default: one for each core)')
+    parser.add_argument('--threads', type=many, default=1, metavar='N', help='threads of the network in each process (default: 1)')
+    parser.add_argument('--retries', type=_within(int, 0, 100), default=2, metavar='N', help='further tries after an error of the file system, or the death of a process (default: 2)')
+    parser.add_argument('--skip-colour', action='store_true', help='leave photos alone that are in colour already')
+    parser.add_argument('--max-pixels', type=_within(int, 1, 10**12), metavar='N', help='largest photo that is opened (default: 178,956,970 pixels)')
+    parser.add_argument('--json', action='store_true', help='for scripts: print one JSON object per photo instead of the path of the table')
+    parser.add_argument('-f', '--force', action='store_true', help='do all photos again, and replace whatever is there')
+
+# %% ../nbs/12_cli.ipynb #480dafa9
+class _Pace:
+    "How far a long run is and how long it will take yet: a bar in a terminal, else a line each minute"
+    def __init__(self, total, every=60):
+        self.total, self.every, self.n, self.start, self.bar = total, every, 0, time.monotonic(), None
+        self.said = self.start
+        if total and sys.stderr.isatty():
+            from tqdm import tqdm
+            self.bar = tqdm(total=total, unit='photo', leave=False, dynamic_ncols=True, smoothing=.05)
+
+    def step(self):
+        self.n += 1
+        if self.bar: return self.bar.update()
+        now = time.monotonic()
+        if now - self.said < self.every: return
+        self.said, left = now, (now - self.start)/self.n*(self.total - self.n)
+        _say(f'{self.n:,} of {self.total:,} photos, about {left/3600:.1f} hours left' if left > 5400 else f'{self.n:,} of {self.total:,} photos, about {left/60:.0f} minutes left')
+
+    def close(self): self.bar and self.bar.close()
+
+# %% ../nbs/12_cli.ipynb #71e1744a
+def run_archive(args) -> int:
+    "`colorizer archive`: 0 if all went well, 1 if a photo failed"
+    from colorizer.archive import TABLE, Archive, cores
+    run = Archive(args.src, args.dst, args.model, args.skip_colour, args.force, args.max_pixels, args.retries,
+                  size=args.size, saturation=args.saturation, providers=args.device, threads=args.threads)
+    counts, failed, table, out = {}, [], run.dst.path(TABLE), sys.stdout
+    most = args.max_workers or (None if args.address else cores())
+    with _only_our_words(), open(os.devnull, 'w') as nowhere, redirect_stdout(nowhere):  # Ray prints on both streams
+        pace = _Pace(len(run.todo))
+        try:
+            for row in run.run(args.address, args.min_workers, most, args.threads): _note_row(row, args, pace, counts, failed, out)
+        except KeyboardInterrupt:
+            _say('what is done is kept. The same command goes on from there')
+            raise
+        finally: pace.close()
+        _say(', '.join(f'{n:,} {status}' for status, n in counts.items()) or 'no photos there')
+        for o in failed[:20]: _say(o)
+        if len(failed) > 20: _say(f'and {len(failed) - 20:,} more, all in {table}')
+    if not args.json: print(table)
+    return int(bool(failed) or not counts)
+
+def _note_row(row, args, pace, counts, failed, out):
+    "One photo is through"
+    counts[row['status']] = counts.get(row['status'], 0) + 1
+    if row['status'] == 'failed': failed.append(row['reason'])
+    if row['status'] != 'done before' or row['seconds']: pace.step()
+    if args.json: print(json.dumps(_told(row, args.dst), ensure_ascii=False), file=out, flush=True)
+
+def _told(row, dst):
+    "What `--json` prints: as for a folder"
+    out = dict(photo=row['path'], status=row['status'], seconds=row['seconds'] or 0.)
+    if row['status'] == 'failed': return out | dict(error=row['reason'])
+    if row['sha256']: out |= dict(out=f'{dst.rstrip("/")}/{row["result"]}', sha256=row['sha256'])
+    return out | (dict(size=[row['width'], row['height']]) if row['width'] else {}) | dict(notes=row['reason'].split('; ') if row['reason'] else [])
 
 # %% ../nbs/12_cli.ipynb #f5595175
 def add_data(parser):

@@ -11,6 +11,7 @@ __all__ = ['IN_COLOUR', 'ANIMATED', 'SOFTWARE', 'FORMATS', 'DEEP', 'OPAQUE', 'un
 import io, itertools, struct, warnings, zlib
 from contextlib import contextmanager, suppress
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from fastcore.basics import patch
 from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, features
 
 from . import __version__
-from .inference import ModelError
+from .inference import ModelError, as_image
 from .photo import FORMATS as PHOTO_FORMATS
 from .photo import PhotoError, check_target, heic_plugin, kept_exif, lazy_photo, max_pixels, reading, result_profile
 from .photo import split, to_pixels, to_rgb_array, upright, whole_file
@@ -61,7 +62,7 @@ class PhotoFile:
         self.count = getattr(img, 'n_frames', 1) if self.pages or self.animated else 1
         self.wide = _loses_bits(img)
         self.lossless = self.format != 'WEBP' or _lossless_webp(img)
-        self.durations, self.notes, self.turned = [], [], False
+        self.durations, self.notes, self.turned, self.deep = [], [], False, None
         total = self.count*img.width*img.height
         if self.animated and total > max_pixels():
             raise PhotoError(f'{name}: {self.count} frames are too large together, the limit is {max_pixels():,} pixels. Raise it with --max-pixels')
@@ -103,15 +104,45 @@ def _lossless_webp(img):
             at += 24 if kind == b'ANMF' else 8 + size + size%2  # the chunks of a frame are inside of its own
     return False
 
+# %% ../nbs/14_files.ipynb #d90b6e15
+_TURNS = {2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1),
+          7: lambda a: np.rot90(a, 2).swapaxes(0, 1), 8: np.rot90}  # EXIF's orientations
+
+def _sixteen_bits(img):
+    "RGB uint16 [H,W,3], upright, of a file that Pillow would give with 8 bits; None without OpenCV, or where it can't read it so"
+    try: import cv2
+    except ImportError: return None
+    at = img.fp.tell()
+    img.fp.seek(0)
+    data = img.fp.read()
+    img.fp.seek(at)
+    with suppress(Exception):
+        a = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        turn = _TURNS.get(img.getexif().get(ExifTags.Base.Orientation), lambda a: a)
+        if a.dtype == np.uint16 and a.ndim == 3: return np.ascontiguousarray(turn(a[..., 2::-1]))
+
+def _agree(deep, pixels):
+    "Whether 16-bit pixels are the same picture as 8-bit ones"
+    if deep is None or pixels.dtype != np.uint8: return False
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    return deep.shape[:2] == pixels.shape[:2] and abs((deep >> 8).astype(np.int16) - pixels).max() <= 1
+
 # %% ../nbs/14_files.ipynb #4a90f572
+def _stores_luma(img):
+    "Whether a colour JPEG holds luma and chroma, as nearly all do, rather than RGB: by the marks that libjpeg goes by"
+    if img.format not in ('JPEG', 'MPO') or img.mode != 'RGB': return False
+    return 'jfif' in img.info or bool(img.info.get('adobe_transform', bytes(o[0] for o in img.layer) != b'RGB'))
+
 def pictures(
     f,  # PhotoFile
 ):  # gives Pillow images
-    "The pictures of a file, one by one, decoded and upright."
+    "The pictures of a file, one by one, decoded and upright. A colour JPEG comes as YCbCr: its luma is there as it was stored."
     for i in range(f.count):
         with reading(f.name):
             if i: f.img.seek(i)
+            if f.wide and f.count == 1: f.deep = _sixteen_bits(f.img)  # first: to ask a PNG for its EXIF data is to have it decoded and closed
             with suppress(Exception): f.turned = f.img.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            if _stores_luma(f.img): f.img.draft('YCbCr', None)
             f.img.load()
             if f.animated: f.durations.append(f.img.info.get('duration', 0))
             if f.count > 1: img = upright(f.img)
@@ -298,10 +329,9 @@ def _image(rgb, alpha, fmt):
     if alpha is not None and fmt in OPAQUE:
         a, alpha = alpha[..., None]/np.float32(255), None
         rgb = (rgb*a + 255*(1 - a) + .5).astype(np.uint8)
-    img = Image.fromarray(rgb)
-    if fmt == 'GIF': return _in_palette(img, alpha)
-    if alpha is not None: img.putalpha(Image.fromarray(alpha))
-    return img
+    img = as_image(rgb, None if fmt == 'GIF' else alpha)
+    if img.mode == 'RGBX' and fmt != 'JPEG': img = img.convert('RGB')
+    return _in_palette(img, alpha) if fmt == 'GIF' else img
 
 def _in_palette(img, alpha):
     "256 colours chosen for this picture; if parts of it are transparent, 255 and one that stands for them"
@@ -334,7 +364,8 @@ def write_pictures(
 ):
     "Write the coloured pictures of a file into a file of a format."
     rgb, alpha = first = next(results)
-    if rgb.dtype == np.uint16 and fmt not in DEEP or f.wide: f.notes.append('comes out with 8 bits per channel')
+    if rgb.dtype == np.uint16 and fmt not in DEEP: f.notes.append('comes out with 8 bits per channel')
+    if f.wide: f.notes.append('read with 8 bits per channel, so it comes out with 8' + ('' if find_spec('cv2') else ' (for 16: pip install "colorizer[deep]")'))
     if f.img.mode == '1': f.notes.append('only black and white in it, which leave no room for colour')
     meta, options = metadata(f, fmt, rgb.shape[1::-1]), encoding(f, fmt)
     if fmt == 'TIFF': return _write_tiff(fp, itertools.chain([first], results), f, meta)
@@ -382,7 +413,7 @@ def colorize_file(
         first = next(todo)
         height, width = first[0].shape[:2]
         out = dict(status='coloured', size=[width, height], pictures=f.count, notes=f.notes)
-        if has_colour(first[0]):
+        if has_colour(_in_rgb(first[2], 512)):
             if skip_colour: return out | dict(status='skipped', notes=['in colour already'])
             f.notes.append('in colour already; its own colours are replaced (--skip-colour leaves it alone)')
         results = _coloured(colorizer, itertools.chain([first], todo), show, hints)
@@ -391,18 +422,30 @@ def colorize_file(
         return out
 
 def _decoded(f):
-    "Pixels and alpha of each picture of a file"
+    "Pixels and alpha of each picture of a file, and what its colours are to be seen in: the pixels, or a Pillow image"
     for img in pictures(f):
-        with reading(f.name): found = to_pixels(img)
+        with reading(f.name):
+            if img.mode == 'YCbCr': found = np.asarray(img.getchannel(0)), None, img
+            else:
+                pixels, alpha = to_pixels(img)
+                if _agree(f.deep, pixels): pixels, f.wide, f.deep = f.deep, False, None
+                found = pixels, alpha, pixels
+                del pixels
         yield found
         del found
 
+def _in_rgb(look, side=None):
+    "Pixels of an array or a Pillow image; if a side is given, every so many only, so that the short side is about as long"
+    if isinstance(look, np.ndarray): return look
+    n = max(1, min(look.size)//side) if side else 1
+    return to_rgb_array(look.resize((look.width//n, look.height//n), Image.Resampling.NEAREST))
+
 def _coloured(colorizer, decoded, show, hints=()):
-    "RGB and alpha for each pair of pixels and alpha"
-    for i, (pixels, alpha) in enumerate(decoded):
+    "RGB and alpha for each picture that was decoded"
+    for i, (pixels, alpha, look) in enumerate(decoded):
         rgb = colorizer.colorize_array(pixels, hints=hints)
-        if show and not i: show(_eight(pixels), _eight(rgb))
-        del pixels
+        if show and not i: show(_in_rgb(look), _eight(rgb))
+        del pixels, look
         yield rgb, alpha
         del rgb
 

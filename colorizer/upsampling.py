@@ -35,12 +35,12 @@ def slopes(
 
 # %% ../nbs/13_upsampling.ipynb #c126b9fe
 def _cubic_rows(first, end, height, h):
-    "Which of `h` rows are needed for rows `first` to `end` of `height`, and the weights [end-first, n] (Keys 1981)"
+    "Which of `h` rows, with two more at either end, rows `first` to `end` of `height` need; and the weights [end-first, n] (Keys 1981)"
     pos = (np.arange(first, end) + .5)*h/height - .5
     src = np.arange(int(np.floor(pos[0])) - 1, int(np.floor(pos[-1])) + 3)
     t = abs(pos[:, None] - src)
     w = np.where(t < 1, (1.5*t - 2.5)*t*t + 1, np.where(t < 2, ((-.5*t + 2.5)*t - 4)*t + 2, 0))
-    return src.clip(0, h - 1), w.astype(np.float32)
+    return slice(src[0] + 2, src[-1] + 3), w.astype(np.float32)
 
 # %% ../nbs/13_upsampling.ipynb #05123925
 def _resize(a, size, how=Image.Resampling.BICUBIC): return np.asarray(Image.fromarray(np.ascontiguousarray(a, np.float32)).resize(size, how))
@@ -56,12 +56,15 @@ def guided_rows(
     if h > height or w > width:  # a tiny photo was shown to the network enlarged
         planes = [_resize(o, (min(w, width), min(h, height)), Image.Resampling.BOX) for o in planes]
     planes += list(slopes(planes[2], np.stack(planes[:2], -1)))
-    wide = np.concatenate([_resize(o, (width, o.shape[0])) for o in planes], axis=1)
+    h = len(planes[2])
+    planes = np.pad(planes, [(0, 0), (2, 2), (0, 0)], mode='edge')
+    wide = _resize(planes.reshape(5*(h + 4), -1), (width, 5*(h + 4))).reshape(5, h + 4, width)
     def rows(first, end, y):
-        src, weights = _cubic_rows(first, end, height, len(wide))
-        cb, cr, low, a_cb, a_cr = np.split(weights @ wide[src], 5, axis=1)
-        detail = y - low
-        return [cb + a_cb*detail, cr + a_cr*detail]
+        src, weights = _cubic_rows(first, end, height, h)
+        cb, cr, low, a_cb, a_cr = weights @ wide[:, src]
+        detail = np.subtract(y, low, out=low)
+        for c, a in ((cb, a_cb), (cr, a_cr)): c += np.multiply(a, detail, out=a)
+        return [cb, cr]
     return rows
 
 # %% ../nbs/13_upsampling.ipynb #3a4a81ec

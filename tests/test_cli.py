@@ -259,7 +259,7 @@ def test_wrong_usage_is_status_2(colorizer, grey, words, tmp_path):
 
 # It is light, and knows its commands
 
-@pytest.mark.parametrize('words', [['--help'], ['--version'], ['demo', '--help'], ['data', '--help'], ['course', '--help']])
+@pytest.mark.parametrize('words', [['--help'], ['--version'], ['demo', '--help'], ['data', '--help'], ['archive', '--help'], ['course', '--help']])
 def test_help_needs_no_library(colorizer, words):
     r = colorizer(*words, blocked=HEAVY)
     assert r.returncode == 0 and r.stdout and r.stderr == ''
@@ -269,6 +269,7 @@ def test_a_missing_extra_is_named(colorizer, grey):
     one_line(colorizer('train', '.', '--out', 'run'), 'pip install "colorizer[train]"')
     one_line(colorizer('evaluate', 'grey.jpg'), 'pip install "colorizer[train]"')
     one_line(colorizer('data', 'prepare', '.', '--cache', 'c', '--size', '64'), 'pip install "colorizer[train]"')
+    one_line(colorizer('archive', '.', 'out', blocked=['fsspec', 'ray', 'pyarrow']), 'pip install "colorizer[archive]"')
     one_line(colorizer('grey.jpg', blocked=['onnxruntime']), 'pip install "colorizer"')
 
 

@@ -103,7 +103,7 @@ def test_llms_txt_has_the_layout_of_nbdev_and_its_links_work(site):
     links = re.findall(r'^- \[[^\]]+\]\(([^)]+)\)', text, re.M)
     assert len(links) > 40 and [o for o in links if not (site/o).is_file()] == []
     loss = (site/'api/loss.html.md').read_text(encoding='utf-8')
-    assert 'FeatureLoss' in loss and '[N,3,H,W]' in loss.replace('\\', '')
+    assert 'FeatureLoss' in loss and '- `rgb`: [N,3,H,W]' in loss and '```' not in loss and ':param' not in loss
 
 
 def test_the_reference_says_shapes_and_where_to_read_on(site):

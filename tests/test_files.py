@@ -109,6 +109,12 @@ def png16(channels):
     a = np.dstack([np.asarray(deep())]*channels).astype('>u2')
     return png(W, H, 16, {2: 4, 3: 2, 4: 6}[channels], b''.join(b'\0' + row.tobytes() for row in a))
 
+def tif16(pages=1):
+    data = io.BytesIO()
+    with pytest.importorskip('tifffile').TiffWriter(data) as f:
+        for _ in range(pages): f.write(np.dstack([np.asarray(deep())]*3), photometric='rgb', metadata=None, software=False)
+    return data.getvalue()
+
 def text_png():
     info = PngImagePlugin.PngInfo()
     info.add_text('Title', 'The yard')
@@ -148,6 +154,7 @@ KINDS = {
     'colour-444.jpg': (lambda: save(colour(), 'JPEG', subsampling=0), dict(notes=[COLOUR], sampling=0)),
     'colour-422.jpg': (lambda: save(colour(), 'JPEG', subsampling=1), dict(notes=[COLOUR], sampling=1)),
     'colour-420.jpg': (lambda: save(colour(), 'JPEG', subsampling=2), dict(notes=[COLOUR], sampling=2, off=2)),
+    'stored-as-rgb.jpg': (lambda: save(colour(), 'JPEG', keep_rgb=True, quality=95), dict(notes=[COLOUR])),  # no luma in it to be taken as it stands
     'sepia.jpg': (lambda: save(sepia(), 'JPEG', quality=90), {}),
     'cmyk.jpg': (lambda: save(colour().convert('CMYK'), 'JPEG', quality=95), dict(notes=[COLOUR])),
     'everything.jpg': (lambda: segment(save(grey(), 'JPEG', comment=b'from the album', dpi=(300, 300), **META), 0xed, IPTC),
@@ -173,8 +180,10 @@ KINDS = {
     'deep.png': (lambda: save(deep(), 'PNG', dpi=(300, 300), icc_profile=srgb_profile(), exif=exif()), dict(bits=16, exif=True, dpi=300, icc=srgb_profile())),
     'deep-one-level-clear.png': (lambda: png(W, H, 16, 0, b''.join(b'\0' + o.astype('>u2').tobytes() for o in np.asarray(deep())),
         chunk(b'tRNS', struct.pack('>H', deep().getpixel((5, 5))))), dict(bits=16, mode='RGBA')),
-    'deep-grey-alpha.png': (lambda: png16(2), dict(mode='RGBA', notes=[BITS])),
-    'deep-colour.png': (lambda: png16(3), dict(notes=[BITS])),
+    'deep-grey-alpha.png': (lambda: png16(2), dict(mode='RGBA', bits=16)),
+    'deep-colour.png': (lambda: png16(3), dict(bits=16)),
+    'deep-colour.tif': (lambda: tif16(), dict(bits=16)),
+    'deep-colour-pages.tif': (lambda: tif16(2), dict(n=2, notes=[BITS])),
     'text.png': (text_png, dict(exif=True, xmp=True, dpi=300, text={'Title': 'The yard', 'Comment': 'Größe'})),
     'animated.png': (lambda: several('PNG', SEVERAL, duration=[100, 200, 300, 400], loop=3), dict(n=4, loop=3, times=[100, 200, 300, 400])),
     'animated-cover.png': (lambda: several('PNG', SEVERAL, duration=[100, 200, 300], loop=0, default_image=True), dict(n=4, loop=0)),
@@ -390,6 +399,23 @@ def test_a_limit_that_is_raised_or_lowered(command, tmp_path, monkeypatch):
     assert 'cut short' not in command('large.png', '--max-pixels', 10**8)[2][0]
 
 
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_sixteen_bits_of_colour_stand_upright(tiny, tmp_path, orientation):
+    pytest.importorskip('cv2')
+    data = png16(3)
+    (tmp_path/'deep.png').write_bytes(data[:33] + chunk(b'eXIf', exif(orientation).tobytes()[6:]) + data[33:])
+    found = colorize_file(tiny, tmp_path/'deep.png', tmp_path/'out.png')
+    assert found['notes'] == []
+    a, want = unpack_png((tmp_path/'out.png').read_bytes()), open_photo(tmp_path/'deep.png')
+    assert a.shape[1::-1] == want.size and abs(luma(a)*255 - np.asarray(want.convert('L'))).max() < 2
+
+
+def test_without_opencv_a_note_says_that_8_bits_were_read(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'cv2', None)
+    monkeypatch.setattr('colorizer.files.find_spec', lambda name: None)
+    assert colorize_file(tiny, png16(3), tmp_path/'out.png')['notes'] == ['read with 8 bits per channel, so it comes out with 8 (for 16: pip install "colorizer[deep]")']
+
+
 def test_metadata_that_is_too_much_is_left_out_and_the_photo_is_not(command, tmp_path):
     save_to = tmp_path/'much.png'
     info = PngImagePlugin.PngInfo()
@@ -421,6 +447,18 @@ def test_photos_in_colour_can_be_left_alone(command, kind, tmp_path):
     status, stdout, stderr = command('a.jpg', '--skip-colour')
     assert status == 0 and stdout == ['a_colour.jpg']*(kind != 'colour') and stderr == ['colorizer: a.jpg: in colour already']*(kind == 'colour')
     assert (tmp_path/'a_colour.jpg').exists() == (kind != 'colour')
+
+
+def test_the_luma_of_a_colour_jpeg_is_taken_as_it_was_stored(model, tmp_path):
+    "To the last bit, not by way of RGB, in which colours that no screen can show are cut off"
+    lumas, strong = [], [grey(), *map(Image.fromarray, np.random.default_rng(0).integers(0, 256, (2, H, W), np.uint8))]
+    (tmp_path/'a.jpg').write_bytes(save(Image.merge('YCbCr', strong), 'JPEG', quality=98, subsampling=0))
+    class Spy(Colorizer):
+        def colorize_array(self, pixels, **kw): return lumas.append(pixels) or super().colorize_array(pixels, **kw)
+    colorize_file(Spy(model, 32), tmp_path/'a.jpg', tmp_path/'out.png')
+    stored = Image.open(tmp_path/'a.jpg')
+    stored.draft('L', None)
+    assert np.array_equal(lumas[0], np.asarray(stored)) and abs(luma(to_rgb_array(Image.open(tmp_path/'a.jpg')))*255 - lumas[0]).max() > 5
 
 
 def test_the_real_photos_are_in_colour_and_their_prints_are_not():

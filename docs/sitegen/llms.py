@@ -34,6 +34,14 @@ def _plain(text):
     return re.sub(r'\n{3,}', '\n\n', text).strip() + '\n'
 
 
+def _reference(text):
+    "A page of the reference: its directives were opened and closed by fences"
+    text = re.sub(r'^`{3,}\s*$', '', text, flags=re.M)
+    text = re.sub(r'^:param (\w+):', r'- `\1`:', re.sub(r'^:returns:', '- returns:', text, flags=re.M), flags=re.M)
+    text = re.sub(r'^:value: (.+)$', r'`= \1`', text, flags=re.M)
+    return re.sub(r'\n{3,}', '\n\n', re.sub(r'\\([\\*_\[\]<>$|#{}~^])', r'\1', text))
+
+
 def write(out, site, mods):
     "Write llms.txt and the Markdown beside each page of `out`"
     titles = {}
@@ -41,6 +49,7 @@ def write(out, site, mods):
         if p.suffix not in ('.md', '.ipynb'): continue
         name = p.relative_to(site).with_suffix('')
         text = _plain(_notebook(json.loads(p.read_text(encoding='utf-8'))) if p.suffix == '.ipynb' else p.read_text(encoding='utf-8'))
+        if name.parts[0] == 'api': text = _reference(text)
         (out/f'{name}.html.md').write_text(text, encoding='utf-8')
         m = re.search(r'^# (.+)$', text, re.M)
         titles[str(name)] = m[1].strip('`') if m else str(name)

@@ -178,5 +178,5 @@ def finish(out):
     for p in sorted((ROOT/'nbs').glob('[!_]*.ipynb')):
         if p.stem != 'index': shutil.copyfile(p, out/'course'/p.name)
     (out/'.nojekyll').touch()
-    for name in ('.buildinfo', 'objects.inv'):
-        if name == '.buildinfo': (out/name).unlink(missing_ok=True)
+    (out/'.buildinfo').unlink(missing_ok=True)
+    if (out/'_sources').is_dir(): shutil.rmtree(out/'_sources')  # empty
