@@ -20,9 +20,8 @@ PAGES = {'nbs/index.ipynb': 'start.ipynb', 'README.md': 'start.ipynb', 'colorize
          'colorizer/photos/README.md': 'photos.md', 'CONTRIBUTING.md': 'contributing.md'}
 
 
-# "What we tried" is this notebook where there is one, else docs/pages/what_we_tried.md
-TRIED = 'nbs/18_tried.ipynb'
-PAGES[TRIED] = 'what_we_tried.ipynb' if (ROOT/TRIED).exists() else 'what_we_tried.md'
+# "What we tried" is nbs/NN_tried.ipynb where there is one, else docs/pages/what_we_tried.md
+TRIED = next((f'nbs/{p.name}' for p in sorted((ROOT/'nbs').glob('*_tried.ipynb'))), None)
 
 
 def source_url(path, line=None):
@@ -33,6 +32,7 @@ def source_url(path, line=None):
 def site_path(path):
     "The source page that a file of the checkout became, or None"
     if path in PAGES: return PAGES[path]
+    if re.fullmatch(r'nbs/\w+_tried\.ipynb', path): return 'what_we_tried.ipynb' if path == TRIED else 'what_we_tried.md'
     m = re.fullmatch(r'nbs/(\w+\.ipynb)', path)
     return f'course/{m[1]}' if m else None
 

@@ -18,7 +18,7 @@ def parts():
     "The parts of the course, from course.yml; every notebook in nbs/ is in one"
     res = yaml.safe_load((DOCS/'course.yml').read_text(encoding='utf-8'))
     listed = [o['file'] for p in res for o in p['notebooks']]
-    there = {p.stem for p in (ROOT/'nbs').glob('[!_]*.ipynb')} - {'index', Path(TRIED).stem}
+    there = {p.stem for p in (ROOT/'nbs').glob('[!_]*.ipynb')} - {'index', Path(TRIED or '').stem}
     if lost := there - set(listed): raise SiteError(f"docs/course.yml lacks {', '.join(sorted(lost))}: say where in the course it stands")
     if gone := set(listed) - there: raise SiteError(f"docs/course.yml lists {', '.join(sorted(gone))}, which nbs/ doesn't hold")
     return res
@@ -166,7 +166,7 @@ def write(proc, site):
         (site/now).write_text(json.dumps(nb), encoding='utf-8')
     write_index(course, site)
     write_alone(proc, site, 'nbs/index.ipynb', 'start.ipynb', '# Getting started\n')
-    if (ROOT/TRIED).exists():
+    if TRIED:
         title, lead = title_and_lead(read(ROOT/TRIED))
         write_alone(proc, site, TRIED, 'what_we_tried.ipynb', f'# {title}\n\n```{{raw}} html\n<p class="lead">{_html(lead)}</p>\n```\n')
 
