@@ -1,5 +1,5 @@
 """The docs site: built once, then looked at in a headless Chromium over a plain file server, under a sub-path."""
-import functools, os, re, shutil, subprocess, sys, threading
+import functools, html, json, os, re, shutil, subprocess, sys, threading
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -48,6 +48,11 @@ def pages(site):
     return {p.relative_to(site).as_posix(): Page(p.read_text(encoding='utf-8')) for p in site.rglob('*.html') if '_static' not in p.parts}
 
 
+def words(text):
+    "The letters of a text, without tags"
+    return re.sub(r'[^a-z]+', '', html.unescape(re.sub(r'<[^>]+>', '', text)).lower())
+
+
 def test_the_site_is_whole(site, pages):
     notebooks = {p.stem for p in (ROOT/'nbs').glob('[!_]*.ipynb') if p.stem != 'index' and not p.stem.endswith('_tried')}
     modules = {p.stem for p in (ROOT/'colorizer').glob('[!_]*.py')}
@@ -56,6 +61,11 @@ def test_the_site_is_whole(site, pages):
     for name in notebooks:  # for download: the original, with its directives and stored outputs
         assert (site/f'course/{name}.ipynb').read_bytes() == (ROOT/f'nbs/{name}.ipynb').read_bytes()
     assert (site/'.nojekyll').exists()
+    for name in (*sorted(f'course/{o}' for o in notebooks), 'start'):  # no paragraph is lost on the way
+        source = json.loads((ROOT/('nbs/index.ipynb' if name == 'start' else f"nbs/{name.split('/')[1]}.ipynb")).read_text(encoding='utf-8'))
+        shown = words((site/f'{name}.html').read_text(encoding='utf-8'))
+        prose = [p for c in source['cells'] if c['cell_type'] == 'markdown' for p in ''.join(c['source']).split('\n\n') if re.match(r'[A-Z]', p) and not re.search(r'[$|<`\[*_]', p)]
+        assert prose and [p for p in prose if words(p) not in shown] == [], name
 
 
 def test_links_lead_somewhere(site, pages):

@@ -41,6 +41,13 @@ def title_and_lead(nb):
     raise SiteError('a notebook without a title')
 
 
+def beside_title(nb):
+    "What else stands in the cell of the title: nbdev makes front matter of that cell, and drops the rest"
+    for c in nb['cells']:
+        text = _text(c['source'])
+        if c['cell_type'] == 'markdown' and text.startswith('# '): return re.sub(r'\A# .+\n*(?:> .+\n*)*', '', text).strip()
+
+
 def reading_minutes(nb):
     "How long the words and the code of a notebook take to read, rounded up to five minutes"
     words = sum(len(_text(c['source']).split()) for c in nb['cells'] if c['cell_type'] == 'markdown')
@@ -142,6 +149,7 @@ def page(processed, original, was, now, first):
     "The notebook that MyST-NB gets. `first` stands in the place of title and subtitle"
     originals = {c['id']: directives(c) for c in original['cells'] if c['cell_type'] == 'code'}
     cells, before = [markdown_cell(first, 'head')], ''
+    if rest := beside_title(original): cells.append(markdown_cell(adapt_links(rest, was, now), 'beside-title'))
     for c in processed['cells']:
         source = _text(c['source'])
         if not source.strip() or c['cell_type'] == 'raw' or source.startswith('<!-- WARNING'): continue
