@@ -48,4 +48,6 @@ def adapt_links(text, was, now):
         elif path.startswith('nbs/images/'): new = posixpath.relpath(path[4:], posixpath.dirname(now) or '.')
         else: new = source_url(path)
         return f"]({new}{'#' + fragment if fragment else ''})"
-    return re.sub(r'\]\(([^)\s]+)\)', adapt, text)
+    text = re.sub(r'\]\(([^)\s]+)\)', adapt, text)
+    parts = re.split(r'(^```.*?^```)', text, flags=re.M | re.S)  # a line that begins with % is a comment to MyST, and text to Jupyter
+    return ''.join(o if o.startswith('```') else re.sub(r'^%', r'\\%', o, flags=re.M) for o in parts)
