@@ -1,6 +1,7 @@
 # make demo    colour the embedded photos (small install, no torch)
 # make test    install everything, run every notebook and pytest
 # make course  open JupyterLab on the notebooks
+# make docs    build the site from the notebooks into _docs/ (needs npm)
 # CONTRIBUTING.md says how the notebooks, the library and the README hang together.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN    := $(VENV)/bin
 THREADS := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test course export readme outputs
+.PHONY: help demo test course docs export readme outputs
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -42,6 +43,9 @@ test: $(VENV)/.dev
 	@$(THREADS) $(BIN)/nbdev-test --n-workers 2 --do-print --timing
 	@echo "• running the tests"
 	@$(THREADS) $(BIN)/python -m pytest -q tests
+
+docs: $(VENV)/.dev
+	@$(THREADS) $(BIN)/python docs/build.py
 
 # After editing notebooks:
 export: $(VENV)/.dev

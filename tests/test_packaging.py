@@ -18,7 +18,7 @@ MB = 10**6
 @pytest.fixture(scope='module')
 def tree(tmp_path_factory):
     "A copy of the checkout, so that builds and exports leave nothing in it"
-    ignore = shutil.ignore_patterns('.*', '*.egg-info', '__pycache__', 'build', 'dist', '_proc', '_docs', 'demo', 'runs')
+    ignore = shutil.ignore_patterns('.*', '*.egg-info', '__pycache__', 'build', 'dist', '_proc', '_docs', 'demo', 'runs', 'node_modules')
     return Path(shutil.copytree(ROOT, tmp_path_factory.mktemp('tree')/'colorizer', ignore=ignore))
 
 
@@ -31,9 +31,9 @@ def run(*words, cwd, **env):
 
 @pytest.fixture(scope='module')
 def wheel(tree, tmp_path_factory):
-    "The wheel, built with the setuptools that is installed: no download"
+    "The wheel, built from the source distribution, as a release does, with the setuptools that is installed: no download"
     out = tmp_path_factory.mktemp('wheel')
-    run(sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', out, tree, cwd=out)
+    run(sys.executable, '-m', 'build', '--no-isolation', '--outdir', out, tree, cwd=out)
     path, = out.glob('*.whl')
     return path
 

@@ -1,0 +1,91 @@
+"""The Sphinx extension of the site: backticks become links, formulas are set when the site is built, alt texts are asked for."""
+import json
+import re
+import subprocess
+from pathlib import Path
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+
+from . import DOCS
+
+log = logging.getLogger(__name__)
+
+
+class BacktickLinks(SphinxPostTransform):
+    "A name of the library in backticks leads to its place in the reference"
+    default_priority = 5  # before references are resolved
+
+    def run(self):
+        if not self.env.docname.startswith(('course/', 'api/', 'guides/', 'start')): return  # elsewhere `luma` is a word
+        symbols = self.env.colorizer_symbols
+        for node in list(self.document.findall(nodes.literal)):
+            if isinstance(node.parent, (nodes.reference, addnodes.pending_xref, nodes.title)) or 'xref' in node['classes']: continue
+            name = node.astext().removesuffix('()').removeprefix('colorizer.')
+            target = self.target(name, symbols)
+            if target is None: continue
+            xref = addnodes.pending_xref('', refdomain='py', reftype='obj', reftarget=target, refexplicit=True, refdoc=self.env.docname, refwarn=True)
+            node['classes'] += ['api-link']
+            node.parent.replace(node, xref)
+            xref += node
+
+    def target(self, name, symbols):
+        "The full name that `name` means, or None where it means nothing or several things"
+        module, _, rest = name.partition('.')
+        if rest and f'colorizer.{module}' in symbols.get(rest, []): return f'colorizer.{module}.{rest}'
+        homes = [f'{o}.{name}' for o in symbols.get(name, [])]
+        here = Path(self.env.docname).name.split('_', 1)[-1]
+        return homes[0] if len(homes) == 1 else next((o for o in homes if o.split('.')[1] == here), None)
+
+
+def load_symbols(app):
+    app.env.colorizer_symbols = json.loads((Path(app.srcdir)/'symbols.json').read_text(encoding='utf-8'))
+
+
+def set_formulas(app, doctree, docname):
+    "Let KaTeX set all formulas of a page in one go: nothing is left to do in the browser"
+    found = [o for o in doctree.findall(lambda o: isinstance(o, (nodes.math, nodes.math_block)))]
+    if not found: return
+    ask = [{'tex': o.astext(), 'display': isinstance(o, nodes.math_block)} for o in found]
+    r = subprocess.run(['node', str(DOCS/'katex.mjs')], input=json.dumps(ask), capture_output=True, text=True, cwd=DOCS)
+    if r.returncode: return log.warning('KaTeX: %s', r.stderr.strip().splitlines()[-1], location=docname)
+    for node, html in zip(found, json.loads(r.stdout)): node['html'] = html
+
+
+def visit_math(self, node):
+    self.body.append(node['html'])
+    raise nodes.SkipNode
+
+
+def visit_math_block(self, node):
+    self.body.append(f'<div class="formula" tabindex="0">{node["html"]}</div>')
+    raise nodes.SkipNode
+
+
+def ask_for_alt(app, doctree, docname):
+    "A picture without words is a mistake of ours"
+    for image in doctree.findall(nodes.image):
+        if not image.get('alt', '').strip(): log.warning('a picture without alt text: %s', image['uri'], location=docname)
+
+
+def finish_page(app, pagename, templatename, context, doctree):
+    "Parameters that stand on lines of their own: Sphinx writes them as half a definition list, which no screen reader can make sense of"
+    body = context.get('body', '')
+    if '<dl>\n<dd><em class="sig-param">' in body or '<dl>\n<dd>' in body:
+        def lines(m): return '<span class="sig-lines">' + re.sub(r'<(/?)dd>', lambda o: '</span>' if o[1] else '<span class="sig-line">', m[1]) + '</span>'
+        context['body'] = re.sub(r'(?s)<dl>\n(<dd>(?:(?!<dt|<dl).)*?)</dl>', lines, body)
+    if doctree is not None:
+        lead = re.search(r'<p class="lead">(.*?)</p>', body, re.S)
+        if lead: context['description'] = ' '.join(re.sub(r'<[^>]+>', '', lead[1]).split())
+
+
+def setup(app):
+    app.connect('builder-inited', load_symbols)
+    app.connect('doctree-resolved', set_formulas)
+    app.connect('doctree-resolved', ask_for_alt)
+    app.connect('html-page-context', finish_page, priority=900)
+    app.add_post_transform(BacktickLinks)
+    app.add_html_math_renderer('katex', (visit_math, None), (visit_math_block, None))
+    return {'parallel_read_safe': True, 'parallel_write_safe': True}

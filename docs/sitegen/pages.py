@@ -1,0 +1,182 @@
+"""The other pages: landing page, gallery, model card, guides; and the files that all pages share."""
+import html
+import importlib.util
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from colorizer import Colorizer
+from colorizer.photo import luma, open_photo, sample_photos, save_photo, to_rgb_array
+
+from . import DOCS, REPOSITORY, ROOT, adapt_links
+from .course import SiteError, parts, read, reading_minutes, title_and_lead
+
+# What can be seen, for those who can't see it; who made it and its licence are in colorizer/photos/README.md
+SEEN = {'astronaut': 'An astronaut in an orange suit', 'cat': 'A ginger cat', 'china': 'A pavilion with red columns above a lake',
+        'coffee': 'A cup of coffee on a wooden table', 'flower': 'A red dahlia', 'hopper': 'Grace Hopper in uniform, before a flag',
+        'rocket': 'A rocket rising in the evening'}
+HERO = 'china'
+
+
+def grey_and_coloured(static):
+    "Colour the photos of the package with the model that ships: static/gallery/NAME-{grey,coloured,original}.jpg; name → size in pixels"
+    folder = static/'gallery'
+    folder.mkdir(parents=True)
+    colorizer, sizes = Colorizer(), {}
+    for name, path in sample_photos().items():
+        photo = open_photo(path)
+        grey = Image.fromarray((luma(to_rgb_array(photo))*255 + .5).astype(np.uint8))
+        save_photo(grey.convert('RGB'), folder/f'{name}-grey.jpg')
+        save_photo(colorizer.colorize(grey), folder/f'{name}-coloured.jpg')
+        save_photo(photo, folder/f'{name}-original.jpg')
+        sizes[name] = photo.size
+    return sizes
+
+
+def slider(before, after, size, seen, labels=('Grey', 'Colour'), eager=False):
+    "Two pictures, one over the other: the markup that docs/demo/slider.js and slider.css know"
+    w, h = size
+    load = '' if eager else ' loading="lazy"'
+    return (f'<div class="cz-slider" style="--ratio:{w/h:.4f}"><img src="{before}" width="{w}" height="{h}" alt="{html.escape(seen)}, in {labels[0].lower()}"{load}>'
+            f'<img src="{after}" width="{w}" height="{h}" alt="{html.escape(seen)}, {labels[1].lower()}"{load}>'
+            f'<input type="range" min="0" max="100" step="any" value="50" aria-label="{html.escape(seen)}: {labels[0].lower()} to the left of the line, {labels[1].lower()} to the right" '
+            f'''oninput="this.parentNode.style.setProperty('--at', this.value)"><span>{labels[0]}</span><span>{labels[1]}</span></div>''')
+
+
+def raw(text): return f'```{{raw}} html\n{text}\n```'
+
+
+def photo_credits():
+    "name → who made the photo, from the table in colorizer/photos/README.md"
+    table = (ROOT/'colorizer/photos/README.md').read_text(encoding='utf-8')
+    res = {}
+    for m in re.finditer(r'^\| `(\w+)\.jpg` \|(.+)\|$', table, re.M):
+        cells = [o.strip() for o in m[2].split('|')]
+        author, licence = re.sub(r'\[([^\]]+)\]\([^)]*\)', r'\1', cells[1]), re.search(r'public domain|CC0 1\.0|CC BY 2\.0', cells[3])[0]
+        res[m[1]] = f'{author}, {licence}'
+    return res
+
+
+def gallery(sizes):
+    credits, figures = photo_credits(), []
+    for name, size in sizes.items():
+        first = slider(f'_static/gallery/{name}-grey.jpg', f'_static/gallery/{name}-coloured.jpg', size, SEEN[name])
+        figures.append(f'<figure class="plate">{first}<figcaption>{SEEN[name]}. <span>{html.escape(credits[name])}</span>'
+                       f'<details><summary>As it was</summary><img src="_static/gallery/{name}-original.jpg" width="{size[0]}" height="{size[1]}" loading="lazy" alt="{SEEN[name]}, the original colours"></details></figcaption></figure>')
+    return '<div class="plates">' + '\n'.join(figures) + '</div>'
+
+
+def figures_of_the_card():
+    "The sentence of the model card that says how good the model is"
+    card = (ROOT/'colorizer/models/README.md').read_text(encoding='utf-8')
+    m = re.search(r'^this model against grey: (.+)$', card, re.M)
+    if not m: raise SiteError('colorizer/models/README.md has no line that begins with "this model against grey:"')
+    return m[1]
+
+
+def limits_of_the_card():
+    "The first two things that the model can't do, by its card, as list items of HTML"
+    card = (ROOT/'colorizer/models/README.md').read_text(encoding='utf-8')
+    m = re.search(r"^## What it can't do\n+(.+)", card, re.M | re.S)
+    if not m: raise SiteError("colorizer/models/README.md has no section \"What it can't do\"")
+    items = [' '.join(o.split()) for o in re.split(r'^- ', m[1], flags=re.M) if o.strip()]
+    return ''.join(f'<li>{html.escape(o, quote=False)}</li>' for o in items[:2])
+
+
+def fill(text, **what):
+    "Put `what` in the place of {{its name}}"
+    for k, v in what.items(): text = text.replace('{{' + k + '}}', v)
+    if left := re.search(r'\{\{(\w+)\}\}', text): raise SiteError(f'nothing to put in the place of {left[0]}')
+    return text
+
+
+def course_cards():
+    "The parts of the course as the landing page shows them"
+    out = []
+    for n, part in enumerate(parts(), 1):
+        first = part['notebooks'][0]['file']
+        links = ''.join(f'<li><a class="reference internal" href="course/{o["file"]}.html">{o["name"]}</a></li>' for o in part['notebooks'])
+        out.append(f'<section class="part"><h3><span aria-hidden="true">{n}</span> <a class="reference internal" href="course/{first}.html">{part["part"]}</a></h3><p>{part["lead"]}</p><ul>{links}</ul></section>')
+    return '<div class="parts">' + ''.join(out) + '</div>'
+
+
+def demo_module():
+    spec = importlib.util.spec_from_file_location('colorizer_demo_build', DOCS/'demo/build.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def fonts(static):
+    "The three typefaces, from npm; Latin letters only, which is all that the pages have"
+    faces = [('Source Serif 4', 'source-serif-4', 'opsz', 'normal', '200 900'), ('Source Serif 4', 'source-serif-4', 'opsz', 'italic', '200 900'),
+             ('Inter', 'inter', 'wght', 'normal', '100 900'), ('JetBrains Mono', 'jetbrains-mono', 'wght', 'normal', '100 800')]
+    css = []
+    (static/'fonts').mkdir(parents=True)
+    for family, package, axis, style, weights in faces:
+        for subset in ('latin', 'latin-ext'):
+            name = f'{package}-{subset}-{axis}-{style}.woff2'
+            shutil.copyfile(DOCS/f'node_modules/@fontsource-variable/{package}/files/{name}', static/'fonts'/name)
+            unicode = '' if subset == 'latin' else 'unicode-range:U+0100-02FF,U+0370-03FF,U+1E00-1EFF;'
+            css.append(f"@font-face{{font-family:'{family}';font-style:{style};font-weight:{weights};font-display:swap;src:url(fonts/{name}) format('woff2');{unicode}}}")
+        shutil.copyfile(DOCS/f'node_modules/@fontsource-variable/{package}/LICENSE', static/'fonts'/f'{package}-LICENSE.txt')
+    (static/'fonts.css').write_text('\n'.join(sorted(css, key=lambda o: 'unicode-range' not in o)) + '\n', encoding='utf-8')
+
+
+def katex(static):
+    "KaTeX's style sheet and typefaces; its JavaScript is not needed"
+    dist, out = DOCS/'node_modules/katex/dist', static/'katex'
+    (out/'fonts').mkdir(parents=True)
+    css = (dist/'katex.min.css').read_text(encoding='utf-8')
+    (out/'katex.min.css').write_text(re.sub(r',url\(fonts/[^)]+\.(?:woff|ttf)\) format\("\w+"\)', '', css), encoding='utf-8')
+    for p in (dist/'fonts').glob('*.woff2'): shutil.copyfile(p, out/'fonts'/p.name)
+    shutil.copyfile(DOCS/'node_modules/katex/LICENSE', out/'LICENSE.txt')
+
+
+def write(site):
+    "Write the pages that don't come from notebooks or the library, and what the pages share (`_proc/static`)"
+    static = site.parent/'static'
+    fonts(static)
+    katex(static)
+    demo_module().build(static/'demo')
+    sizes = grey_and_coloured(static)
+    shutil.copytree(ROOT/'nbs/images', site/'images')
+    for was, now in (('colorizer/models/README.md', 'model_card.md'), ('colorizer/photos/README.md', 'photos.md'), ('CONTRIBUTING.md', 'contributing.md')):
+        (site/now).write_text(adapt_links((ROOT/was).read_text(encoding='utf-8'), was, now), encoding='utf-8')
+    demo = (DOCS/'demo/demo.html').read_text(encoding='utf-8')
+    hero = slider(f'_static/gallery/{HERO}-grey.jpg', f'_static/gallery/{HERO}-coloured.jpg', sizes[HERO], SEEN[HERO], eager=True)
+    files = [o['file'] for p in parts() for o in p['notebooks']]
+    minutes = sum(reading_minutes(read(ROOT/f'nbs/{o}.ipynb')) for o in files)
+    words = {'index': dict(demo=demo, slider=hero, credit=html.escape(photo_credits()[HERO]), course=course_cards(), figures=figures_of_the_card(), limits=limits_of_the_card(),
+                           notebooks=str(len(files)), hours=f'{minutes/60:.0f}'),
+             'gallery': dict(gallery=raw(gallery(sizes)))}
+    for path in sorted((DOCS/'pages').rglob('*.md')):
+        name = path.relative_to(DOCS/'pages')
+        if str(name) in ('course.md', 'api.md'): continue  # the beginnings of pages that course and api write
+        if (site/name).with_suffix('.ipynb').exists(): continue  # a notebook has taken its place
+        (site/name).parent.mkdir(exist_ok=True)
+        found = words.get(name.stem, {}) | (dict(run_locally=run_locally()) if name.stem == 'run_locally' else {})
+        text = fill(path.read_text(encoding='utf-8'), **{'repository': REPOSITORY} | found)
+        text = re.sub(r'^```sh-[a-z-]+$', '```sh', text, flags=re.M)  # the endings tell tests/test_guides.py how to try a command
+        (site/name).write_text(text, encoding='utf-8')
+
+
+def run_locally():
+    "An anchor and a command for each notebook"
+    rows = []
+    for o in (o for p in parts() for o in p['notebooks']):
+        title, _ = title_and_lead(read(ROOT/f"nbs/{o['file']}.ipynb"))
+        rows.append(f'<tr id="{o["file"]}"><td><a class="reference internal" href="../course/{o["file"]}.html">{html.escape(title)}</a></td><td><code>nbs/{o["file"]}.ipynb</code></td></tr>')
+    return raw('<div class="pst-scrollable-table-container"><table class="table"><thead><tr><th>Notebook</th><th>File</th></tr></thead><tbody>' + ''.join(rows) + '</tbody></table></div>')
+
+
+def finish(out):
+    "What stands beside the pages: the original notebooks, and the file that tells GitHub Pages to leave `_static` alone"
+    for p in sorted((ROOT/'nbs').glob('[!_]*.ipynb')):
+        if p.stem != 'index': shutil.copyfile(p, out/'course'/p.name)
+    (out/'.nojekyll').touch()
+    (out/'.buildinfo').unlink(missing_ok=True)
+    if (out/'_sources').is_dir(): shutil.rmtree(out/'_sources')  # empty
