@@ -29,14 +29,15 @@ def variants(args):
     return {
         'as shipped: EfficientNet-Lite2, relative loss': {},
         'MobileNetV2': dict(arch='mobilenet_v2', weights=args.mobilenet_weights),
-        'no pretrained weights': dict(pretrained=False),
+        'no pretrained weights': dict(pretrained=False, frozen_epochs=0, epochs=4, early=1, encoder_factor=1.),
         'rgb head': dict(head='rgb', loss=RELATIVE | dict(pixel_weight=1.)),
         'loss: pixels': dict(loss=dict(chroma_weight=0.)),
         'loss: pixels + chroma, k = 0': dict(loss=dict(k=0.)),
         'loss: pixels + chroma, k = 6': dict(loss={}),
         'loss: relative + chroma, k = 6': dict(loss=RELATIVE | dict(chroma_weight=1.)),
         'no old prints': dict(old_prints=0.),
-        'early layers learn too': dict(early=1),
+        'late layers of the encoder learn from the second epoch on': dict(frozen_epochs=1, epochs=3),
+        'all layers learn from the second epoch on': dict(frozen_epochs=1, epochs=3, early=1),
         'tiny photos too': dict(small=True),
     }
 
@@ -81,7 +82,8 @@ def one(name, what, seed, args, train, valid, held):
     out.mkdir(parents=True, exist_ok=True)
     set_seed(seed, reproducible=True)
     net = create_unet(what.get('arch', 'efficientnet_lite2'), what.get('pretrained', True), what.get('weights'), what.get('head', 'chroma'))
-    stage = Stage(64, 32, frozen_epochs=1, epochs=3, frozen_lr=2e-3, lr=1.5e-3, encoder_factor=.01, early=what.get('early', 0 if what.get('pretrained', True) else 1), patience=99, photos=args.epoch_photos)
+    steps = dict(frozen_epochs=3, epochs=1, frozen_lr=2e-3, lr=1e-3, encoder_factor=.01, early=0) | {k: v for k, v in what.items() if k in ('frozen_epochs', 'epochs', 'encoder_factor', 'early')}
+    stage = Stage(64, 32, patience=99, photos=args.epoch_photos, **steps)
     photos = train + (find_photos(args.small) if what.get('small') else [])
     progressive_resizing([stage], (photos, valid), net, out, FeatureLoss(**what.get('loss', RELATIVE)), seed=seed, old_prints=what.get('old_prints', .3))
     result = dict(name=name, seed=seed) | measure(load_weights(out/'last.safetensors'), held)
