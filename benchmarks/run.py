@@ -2,6 +2,7 @@
 
     python benchmarks/run.py                          # everything, about ten minutes on two idle cores
     python benchmarks/run.py --quick data             # some sections, with as little work as there can be
+    python benchmarks/run.py training --add           # measure a section again; the others stay as they are on the page
     python benchmarks/run.py --out FOLDER             # RESULTS.md and results.json go there instead of beside this file
 
 Sections: rate, inference, photo, size, training, data. Needs the train extra; no network, no photos but the embedded ones.
@@ -12,7 +13,7 @@ from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch: processor time counts the same on every machine so
 
 import memory  # beside this file
-from timing import child, interleaved, machine, measured_rates, milliseconds, peak, quartiles, ratios, shown, write
+from timing import child, interleaved, machine, measured_rates, milliseconds, peak, quartiles, ratios, read, shown, write
 
 TARGETS = []
 
@@ -185,8 +186,9 @@ def start(args, state):
     words = {'`python -c pass`': ['-c', 'pass'], '`import colorizer`': ['-c', 'import colorizer'], '`colorizer --help`': ['-m', 'colorizer', '--help'],
              '`colorizer` on a small photo': ['-m', 'colorizer', str(small), '-o', str(state['tmp']/'small_out.jpg'), '-f'], '`import fastai.vision.all`': ['-c', 'import fastai.vision.all']}
     runs = {k: [] for k in words}
-    for _ in range(n):
-        for k, w in words.items(): runs[k].append(child(python, *w))
+    for i in range(n):
+        for k, w in words.items():
+            if i == 0 or 'fastai' not in k: runs[k].append(child(python, *w))
     return dict(title='Starting', rows=[{'what': k, 'processor s': shown(quartiles([o['cpu'] for o in v])), 's on the clock, least': f"{min(o['clock'] for o in v):.2f}"} for k, v in runs.items()])
 
 
@@ -299,7 +301,7 @@ def training(args, state):
                 r = ratios(times, 'lesson 7 as written', k)
                 if k == ('ours, resnet34, the same loss, bfloat16' if half else 'ours, resnet34, the same loss, float32'): worst.append(r[0])
                 rows.append({'size': f'{size}²', 'batch': n, 'encoder': 'frozen' if frozen else 'trained', 'what': k, 'ms': milliseconds(v), 'rounds': len(v), 'photos/s': f'{n/quartiles(v)[0]:.1f}', '× lesson 7': shown(r)})
-            if not frozen: state['steps'][size] = {k: quartiles(v)[0]/n for k, v in times.items()}
+            if not frozen: state['steps'][str(size)] = {k: quartiles(v)[0]/n for k, v in times.items()}
     target('training step with the feature loss, × lesson 7\'s, the same network, batch and loss', '2', ', '.join(f'{o:.2f}' for o in worst), min(worst) >= 2, f'sizes {", ".join(str(s) for s, _ in cases)}, encoder trained, then frozen, each')
     theirs.hooks.remove()
     note = f'The same result: on random pictures lesson 7\'s loss is {want:.4f}, ours {got:.4f} in float32' + (f' and {rough:.4f} in bfloat16.' if half else '.') + ' Forward, loss and backward; the optimiser\'s step is the same for both and left out. VGG\'s weights are random.'
@@ -349,12 +351,12 @@ def data(args, state):
     r = found[64, 'cache']
     target('a warm 64-px epoch\'s loading, × decoding 2K PNGs (once)', '20', shown(r, '.1f'), r[0] >= 20, 'with the augmentation and the grey ' + shown(found[64, 'cache, in batches, augmented, with the grey'], '.1f') + ', which lesson 7 needs too')
     parts = [dict(title=f'Loading photos of {width}×{height}', rows=rows, note='PNGs made of the embedded photos, enlarged, with grain. Random crops, as in training.')]
-    if 64 in state['steps']: parts.append(epoch(state))
+    if '64' in state['steps']: parts.append(epoch(state))
     return parts
 
 def epoch(state):
     "Loading and step of an epoch at 64 px together: on a processor they share the cores"
-    load, steps, rows = state['loading'], state['steps'][64], []
+    load, steps, rows = state['loading'], state['steps']['64'], []
     for what, l, s in (('lesson 7 as written', '2K PNG, decoded twice (grey block, colour block)', 'lesson 7 as written'), ('ours, the same network and loss', 'cache, in batches, augmented, with the grey', [k for k in steps if 'same loss' in k][-1]),
                        ('ours, shipped network, pixels and chroma', 'cache, in batches, augmented, with the grey', 'ours, shipped network, pixels and chroma')):
         rows.append({'what': what, 'loading, ms a photo': f'{1000*load[l]:.3g}', 'step, ms a photo': f'{1000*steps[s]:.3g}', 'photos/s': f'{1/(load[l] + steps[s]):.1f}'})
@@ -369,6 +371,7 @@ def main():
     parser.add_argument('sections', nargs='*', metavar='SECTION', help=', '.join(SECTIONS))
     parser.add_argument('--quick', action='store_true', help='small sizes, few rounds: does it run?')
     parser.add_argument('--budget', type=float, default=12., help='processor seconds that one comparison may take, where it can (default: 12)')
+    parser.add_argument('--add', action='store_true', help='keep the other sections of the page that is there')
     parser.add_argument('--out', type=Path, default=Path(__file__).parent)
     args = parser.parse_args()
     if wrong := set(args.sections) - set(SECTIONS): parser.error(f"no such section: {', '.join(wrong)}")
@@ -377,16 +380,23 @@ def main():
     warnings.simplefilter('ignore')
     import torch
     torch.set_num_threads(1)
-    results, begun = dict(command=' '.join(['python benchmarks/run.py', *sys.argv[1:]]), machine=machine()), time.monotonic()
-    state = dict(times={}, steps={}, rates=measured_rates(min(args.budget, 4)))
+    here, begun = machine(), time.monotonic()
+    made = dict(command=' '.join(['python benchmarks/run.py', *sys.argv[1:]]), **{k: here[k] for k in ('commit', 'date', 'load')})
+    before = read(args.out) if args.add else {}
+    state = dict(times={}, steps=before.get('steps', {}), rates=measured_rates(min(args.budget, 4)))
+    sections = {}
     with tempfile.TemporaryDirectory() as tmp:
         state['tmp'] = Path(tmp)
-        sections = {}
         for name in args.sections or SECTIONS:
             print(f'{(time.monotonic() - begun)/60:5.1f} min  {name}', file=sys.stderr, flush=True)
-            sections[TITLES[name]] = SECTIONS[name](args, state)
-    results |= dict(minutes=(time.monotonic() - begun)/60, targets=TARGETS, sections=sections, rates=state['rates'], times=state['times'])
-    write(results, args.out)
+            start = time.monotonic()
+            parts = SECTIONS[name](args, state)
+            sections[TITLES[name]] = dict(parts=parts, targets=TARGETS[:], made=made | dict(minutes=(time.monotonic() - start)/60))
+            TARGETS.clear()
+    if args.add: before = read(args.out)  # another run may have added to it meanwhile
+    merged = before.get('sections', {}) | sections
+    write(dict(machine=here, sections={o: merged[o] for o in TITLES.values() if o in merged}, rates=state['rates'] if sections.keys() & {TITLES['rate'], TITLES['inference']} or not before else before['rates'],
+               steps=before.get('steps', {}) | state['steps'], times=before.get('times', {}) | state['times']), args.out)
     print(args.out/'RESULTS.md')
 
 

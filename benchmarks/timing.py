@@ -84,18 +84,21 @@ def table(rows):
 
 def page(results):
     "The results as Markdown"
-    m = results['machine']
-    out = ['# How fast', '', f"Made by `{results['command']}`, {m['date']}, commit {m['commit']}, in {results['minutes']:.1f} minutes.", '',
-           f"{m['cpu']} ({', '.join(m['has'])}), {m['cores']} cores, {m['system']}, Python {m['python']}, " + ', '.join(f'{k} {v}' for k, v in m['versions'].items()) +
-           f". Load of the machine when it began: {m['load']}.", '',
-           'Times are processor time on one thread, which other work on the machine changes little; what is compared took turns in one process. '
-           'Medians, quartiles in brackets. Ratios are medians of the rounds\' ratios. Weights are random except those of the shipped model, which doesn\'t change speed.', '', '## Targets', '',
-           table(results['targets']), '']
-    for name, s in results['sections'].items():
-        out += [f'## {name}', '']
-        for part in s: out += [f"**{part['title']}**", '', table(part['rows']), ''] + ([part['note'], ''] if part.get('note') else [])
+    m, sections = results['machine'], results['sections']
+    versions = ', '.join(f'{k} {v}' for k, v in m['versions'].items())
+    out = ['# How fast', '', f"{m['cpu']} ({', '.join(m['has'])}), {m['cores']} cores, {m['system']}, Python {m['python']}, {versions}.", '',
+           'Times are processor time on one thread, which other work on the machine changes little; what is compared took turns in one process. Medians, quartiles in brackets; '
+           'a ratio is the median of the rounds\' ratios. Weights are random except those of the shipped model, which doesn\'t change speed.', '', '## Targets', '', table([t for s in sections.values() for t in s['targets']]), '']
+    for name, s in sections.items():
+        made = s['made']
+        out += [f'## {name}', '', f"`{made['command']}`, {made['date']}, commit {made['commit']}, {made['minutes']:.1f} minutes; load of the machine when it began {made['load']}.", '']
+        for part in s['parts']: out += [f"**{part['title']}**", '', table(part['rows']), ''] + ([part['note'], ''] if part.get('note') else [])
     return '\n'.join(out)
 
+
+def read(folder):
+    "What `write` left in a folder; empty if there is nothing"
+    return json.loads((folder/'results.json').read_text(encoding='utf-8')) if (folder/'results.json').exists() else {}
 
 def write(results, folder):
     "`RESULTS.md` and `results.json`, whole"
