@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['FORMATS', 'PHOTO_SUFFIXES', 'sample_photos', 'PhotoError', 'lazy_photo', 'heic_plugin', 'max_pixels', 'upright',
            'reading', 'open_photo', 'srgb_profile', 'result_profile', 'to_pixels', 'to_rgb_array', 'luma', 'split',
-           'compose', 'Picture', 'photo_grid', 'resize_chroma', 'resize_luma', 'whole_file', 'check_target',
-           'kept_exif', 'save_photo', 'find_photos']
+           'compose', 'Picture', 'photo_grid', 'Comparison', 'before_after', 'resize_chroma', 'resize_luma',
+           'whole_file', 'check_target', 'kept_exif', 'save_photo', 'find_photos']
 
 # %% ../nbs/00_photo.ipynb #4ab63714
-import base64, io, os, textwrap, uuid, warnings
+import base64, html, io, os, textwrap, uuid, warnings
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
@@ -305,6 +305,37 @@ def photo_grid(
     if titles: lines = [_line_up([_label('', side)]*bool(row_titles) + [_label(t, tile) for t in titles], pad)] + lines
     sheet = ImageOps.expand(_line_up(lines, pad, down=True), pad, 'white')
     return Picture(sheet, ' | '.join(titles or []))
+
+# %% ../nbs/00_photo.ipynb #3534a250
+def _slider(before, after, titles):
+    "HTML for two pictures of one size: one on top of the other with a line to drag, or side by side where styles and scripts are taken out"
+    left, right = map(html.escape, titles)
+    images = [f'<img width="49%" alt="{t}" src="data:image/jpeg;base64,{base64.b64encode(o._repr_jpeg_()).decode()}">' for o, t in ((before, left), (after, right))]
+    return f'''<style>{(files('colorizer')/'pages'/'slider.css').read_text(encoding='utf-8')}</style>
+<div class="cz-slider" style="width: {before.img.width}px; max-width: 100%">{' '.join(images)}<span hidden="hidden">{left}</span><span hidden="hidden">{right}</span>
+<input hidden="hidden" data-lm-suppress-shortcuts="true" type="range" min="0" max="100" step="any" value="50" aria-label="{left} and {right}: where one ends and the other begins"
+  oninput="this.parentNode.style.setProperty('--at', this.value)"><small><br>left: {left}, right: {right}</small></div>'''
+
+# %% ../nbs/00_photo.ipynb #f01daf34
+class Comparison:
+    "Two pictures that a notebook shows on top of each other, with a line to drag; or side by side, where it can't"
+    def __init__(self, before, after, titles): self.before, self.after, self.titles = before, after, titles
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        beside = photo_grid([[self.before.img, self.after.img]], self.titles, tile=self.before.img.width//2)
+        return beside._repr_mimebundle_() | {'text/html': _slider(self.before, self.after, self.titles), 'text/plain': repr(self)}
+    def __repr__(self): return ' | '.join(self.titles)
+
+def before_after(
+    before, after,  # photos of one shape: Pillow images or arrays
+    titles=('before', 'after'),
+    width=480,  # in pixels, at most
+) -> Comparison:
+    "Two photos to compare in a notebook, with a line to drag. Raises `ValueError` if one isn't a copy of the other's shape."
+    before, after = (Image.fromarray(to_rgb_array(o)) for o in (before, after))
+    width = min(width, before.width)
+    size = width, max(1, round(before.height*width/before.width))
+    if abs(after.height/after.width - before.height/before.width) > .01*before.height/before.width: raise ValueError(f'photos of two shapes: {before.size} and {after.size}')
+    return Comparison(*(Picture(o.resize(size, Image.Resampling.LANCZOS), t) for o, t in zip((before, after), titles)), titles)
 
 # %% ../nbs/00_photo.ipynb #2a9b8d4b
 def _resize(a, size, how, box=None):

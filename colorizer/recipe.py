@@ -283,8 +283,14 @@ def _begin(learn, stage, folder, saved):
     steps = ', then '.join(filter(None, [f'the decoder alone for {stage.frozen_epochs}' if stage.frozen_epochs else '', all_]))
     split = f' in {learn.parts} parts' if learn.parts > 1 else ''
     place = f"epoch {len(learn.loss_parts.history)+1}, batch {learn.dls.train.skip+1}"
+    valid = learn.dls.valid_ds.photos
+    if few := _enlarged(valid, stage.size): folder.log(f'{few} of {len(valid)} photos looked at are smaller than {stage.size} px: here they are enlarged', show=True)
     verb = f'goes on at {place}' if saved else 'begins'
     folder.log(f'{stage.size} px {verb}: {n} photos an epoch, batches of {stage.bs}{split}; {steps}', show=True)
+
+def _enlarged(photos, size):
+    "How many of some photos are smaller than `size`"
+    return sum(min(open_photo(o).size) < size for o in photos)
 
 def _finish(learn, stage, folder):
     "Keep a stage's best weights under its size, and show what it made of the held-out photos"
@@ -518,10 +524,6 @@ def _photos_of(args, sources, folder):
         return split_photos(ready, .05, args.seed)
     return photos
 
-def _enlarged(photos, size):
-    "How many of some photos are smaller than `size`"
-    return sum(min(open_photo(o).size) < size for o in photos)
-
 # %% ../nbs/04a_recipe.ipynb #66e148c5
 def run(
     args, # what `add_arguments` parsed
@@ -577,7 +579,6 @@ def _settle(args, stages, model, train, valid, device, half, folder):
     for s in stages:
         if len(train) < s.bs: raise TrainingError(f'{len(train)} photos to train on are fewer than one batch of {s.bs}: give more photos or a smaller --bs')
     if not folder.writes: return
-    if few := _enlarged(valid, stages[-1].size): folder.log(f'{few} of {len(valid)} photos looked at are smaller than {stages[-1].size} px: the last size sees them enlarged', show=True)
     config = json.dumps(make_config(args, stages, model, train, valid, device, half), indent=1)
     replace_file(args.out/'config.json', lambda tmp: tmp.write_text(config, encoding='utf-8'))
     folder.log(f'begins: {len(train)} photos to train on, {len(valid)} held out')

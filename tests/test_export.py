@@ -68,3 +68,21 @@ def test_what_cant_be_exported_gives_one_line_and_no_file(weights, spoil, tmp_pa
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith('colorizer: ') and ('w.safetensors' in lines[0] or 'mine.onnx' in lines[0])
     assert set(tmp_path.rglob('*')) == before
+
+
+def test_several_runs_are_averaged(weights, tmp_path):
+    path, model = weights
+    other = tmp_path/'other.safetensors'
+    shifted = create_unet('mobilenet_v2', pretrained=False)
+    shifted.load_state_dict(model.state_dict())
+    with torch.no_grad(): shifted.decoder.out.bias += .2
+    save_weights(shifted, other)
+    assert main(['export', str(path), str(other), str(tmp_path/'mean.onnx'), '--float32']) == 0
+    x = torch.rand(1, 1, 64, 64)
+    with torch.no_grad(): torch.testing.assert_close(model_from_onnx(tmp_path/'mean.onnx').chroma(x), model.chroma(x) + .1, atol=1e-4, rtol=1e-3)
+
+
+def test_networks_of_different_kinds_have_no_mean(weights, tmp_path, capsys):
+    other = save_weights(create_unet(pretrained=False), tmp_path/'other.safetensors')
+    assert main(['export', str(weights[0]), str(other), str(tmp_path/'mean.onnx')]) == 1
+    assert 'no mean' in capsys.readouterr().err and not (tmp_path/'mean.onnx').exists()
