@@ -7,20 +7,18 @@ import numpy as np
 
 
 def interleaved(variants, budget=10., least=3, most=15):
-    "Name → processor seconds of each round. The variants take turns, after one round that doesn't count; a round that would overrun the budget still makes one"
-    times = {k: [] for k in variants}
-    begun = time.process_time()
-    for i in range(most + 1):
-        spent, rounds = time.process_time() - begun, max(1, i)
-        if i == 1 and spent > budget/2: return times  # too slow to warm up: the first round counts
-        if i > least and spent*(rounds + 1)/rounds > budget: break
-        if i > 1 and spent*(rounds + 1)/rounds > 2*budget: break
-        if i == 1: times = {k: [] for k in variants}
+    "Name → processor seconds of each round. The variants take turns, `least` rounds or as many as fit the budget; a first one doesn't count, unless it is very slow"
+    times, begun, warm = {k: [] for k in variants}, time.process_time(), False
+    while True:
         for name, f in variants.items():
             start = time.process_time()
             f()
             times[name].append(time.process_time() - start)
-    return times
+        spent, rounds = time.process_time() - begun, len(times[name])
+        if not warm:
+            warm = True
+            if spent < 2*budget: times = {k: [] for k in variants}
+        elif rounds >= most or spent > budget and (rounds >= least or spent > 3*budget): return times
 
 
 def quartiles(values): return [float(o) for o in np.percentile(values, (50, 25, 75))]
