@@ -103,7 +103,7 @@ def after_epoch(self:LossParts):
 def colour(
     model:ColorUnet, # left in the mode it was in
     grey:torch.Tensor, # [N,1,H,W], 0..1
-    half:bool=False, # in bfloat16: quicker where `has_bf16`, and less exact (benchmarks/RESULTS.md has both)
+    half:bool=False, # in bfloat16: quicker where `has_bf16`, most of all for `model.bfloat16()`, and less exact (benchmarks/RESULTS.md has both)
 )->torch.Tensor: # RGB [N,3,H,W] in 0..1
     "Colour a batch"
     was = model.training
