@@ -103,10 +103,12 @@ def after_epoch(self:LossParts):
 def colour(
     model:ColorUnet, # left in the mode it was in
     grey:torch.Tensor, # [N,1,H,W], 0..1
+    half:bool=False, # in bfloat16: quicker where `has_bf16`, most of all for `model.bfloat16()`, and less exact (benchmarks/RESULTS.md has both)
 )->torch.Tensor: # RGB [N,3,H,W] in 0..1
     "Colour a batch"
     was = model.training
-    try: return model.eval()(grey).clamp(0,1)
+    try:
+        with torch.autocast(grey.device.type, torch.bfloat16, enabled=half): return model.eval()(grey).clamp(0,1)
     finally: model.train(was)
 
 def to_arrays(
@@ -432,7 +434,7 @@ def load_weights(
     if 'config' not in meta: raise UnetError(f"{path} holds no colorizer model: it has no `config` among its metadata")
     model = create_unet(**json.loads(meta['config']), pretrained=False)
     model.load_state_dict(state)
-    return model.eval()
+    return model.eval().to(memory_format=torch.channels_last) # quicker, as in training
 
 # %% ../nbs/04_training.ipynb #93bacd05
 def save_history(history:list[dict], path:str|Path)->Path:
