@@ -225,6 +225,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'colorizer.cli.Run': ('cli.html#run', 'colorizer/cli.py'),
                                'colorizer.cli.Run.__init__': ('cli.html#run.__init__', 'colorizer/cli.py'),
                                'colorizer.cli.Run.clip': ('cli.html#run.clip', 'colorizer/cli.py'),
+                               'colorizer.cli.Run.colorize_array': ('cli.html#run.colorize_array', 'colorizer/cli.py'),
+                               'colorizer.cli.Run.colorizer': ('cli.html#run.colorizer', 'colorizer/cli.py'),
                                'colorizer.cli.Run.colour': ('cli.html#run.colour', 'colorizer/cli.py'),
                                'colorizer.cli.Run.do': ('cli.html#run.do', 'colorizer/cli.py'),
                                'colorizer.cli.Run.key': ('cli.html#run.key', 'colorizer/cli.py'),

@@ -164,9 +164,15 @@ def _check_free(
 class Run:
     "What `colorizer PHOTO…` needs for one photo after the other"
     def __init__(self, args):
+        from concurrent.futures import ThreadPoolExecutor
         from colorizer.inference import Colorizer
-        self.args, self.colorizer = args, Colorizer(args.model, args.size, args.saturation, args.device)
-        self.photos, self.made = set(), {}
+        self.args, self.photos, self.made = args, set(), {}
+        self.loading = ThreadPoolExecutor(1).submit(Colorizer, args.model, args.size, args.saturation, args.device)
+
+    @property
+    def colorizer(self): return self.loading.result()
+
+    def colorize_array(self, pixels, hints=()): return self.colorizer.colorize_array(pixels, hints=hints)  # all that files want of a colorizer
 
     @cached_property
     def settings(self):  # reads the whole model, which only a folder's record is worth
@@ -190,7 +196,6 @@ class Run:
         self.made.update((os.path.realpath(o), job.photo) for o in targets)
         return out
 
-
     def clip(self, job):
         "Colour a video clip, or go on with one that was interrupted"
         from colorizer.video import colorize_video
@@ -209,7 +214,7 @@ class Run:
         from colorizer.photo import save_photo
         pair = []
         show = (lambda *arrays: pair.extend(map(_reduced, arrays))) if self.args.compare else None
-        out = colorize_file(self.colorizer, job.source, job.target, name=job.photo, skip_colour=self.args.skip_colour, hints=self.args.hint, show=show, ready=note(job.target))
+        out = colorize_file(self, job.source, job.target, name=job.photo, skip_colour=self.args.skip_colour, hints=self.args.hint, show=show, ready=note(job.target))
         if out['status'] == 'skipped': return out
         if self.args.compare: save_photo(before_after(*pair).img, targets[1], ready=note(targets[1]))
         return out | dict(zip(('out', 'compare'), map(str, targets)))
@@ -283,6 +288,7 @@ def run_colour(args) -> int:
     from PIL import Image
     if args.max_pixels: Image.MAX_IMAGE_PIXELS = (args.max_pixels + 1)//2  # Pillow takes twice that
     run = Run(args)
+    if len(args.photos) > 1 or os.path.isdir(args.photos[0]): run.colorizer  # a model that can't be loaded is told once, not for each photo
     if args.out == '-' or args.photos == ['-'] and not args.out: return _to_stdout(run)
     jobs, bad = _jobs(args)
     run.photos = {os.path.realpath(o.photo) for o in jobs}
@@ -329,7 +335,7 @@ def _to_stdout(run) -> int:
     if args.json or args.compare: raise ValueError('standard output takes the photo and nothing else. Give a file with -o')
     if sys.stdout.isatty(): raise ValueError('the photo would go to the terminal. Add > FILE, or -o FILE')
     name = 'standard input' if args.photos == ['-'] else args.photos[0]
-    out = colorize_file(run.colorizer, _stdin() if args.photos == ['-'] else name, data := io.BytesIO(), name=name, skip_colour=args.skip_colour, hints=args.hint)
+    out = colorize_file(run, _stdin() if args.photos == ['-'] else name, data := io.BytesIO(), name=name, skip_colour=args.skip_colour, hints=args.hint)
     for o in out['notes']: _say(f'{name}: {o}')
     sys.stdout.buffer.write(data.getbuffer())
     sys.stdout.buffer.flush()
@@ -362,11 +368,12 @@ def main(
     argv=None,  # words after `colorizer`; those of this process if None
 ) -> int:  # exit status: 0 good, 1 something failed, 2 wrong usage, 130 stopped with Ctrl-C
     "The `colorizer` command."
-    argv = sys.argv[1:] if argv is None else list(argv)
+    ours, argv = argv is None, sys.argv[1:] if argv is None else list(argv)  # ours: this process does nothing else
     try:
         with warnings.catch_warnings():
             if not sys.warnoptions: warnings.simplefilter('ignore')  # what libraries tell each other is not for the user
             parser, run, words = _parser(argv)
+            if ours and run is run_colour: os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # for numpy, whose threads take 20 ms to start and have nothing to do here
             if argv: return run(parser.parse_args(words))
             parser.print_help(sys.stderr)
             return 2

@@ -67,7 +67,7 @@ def result_path(
     return Path(out)/photo.relative_to(folder).with_name(photo.name if suffix == photo.suffix else photo.name + suffix)
 
 # %% ../nbs/15_folders.ipynb #751acd29
-METHOD = 1  # to be raised when the same photo, model and settings give another result than before
+METHOD = 2  # to be raised when the same photo, model and settings give another result than before
 
 def fingerprint(
     photo,  # path of the photo, or bytes

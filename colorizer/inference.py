@@ -40,6 +40,7 @@ def _session(path, providers, threads):
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1  # one operation at a time, on all cores
     options.log_severity_level = 4  # what goes wrong is raised; the log would only say it twice
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')  # threads that wait in a loop take the cores from all others
     options.enable_mem_pattern = 'DmlExecutionProvider' not in map(_name, providers)  # DirectML can't have it
     try: session = ort.InferenceSession(str(path), options, providers=providers)
     except Exception as e: raise ModelError(f'{path}: not an ONNX model that can be run ({_one_line(e)})') from None
@@ -194,6 +195,7 @@ def _pack(out, *planes):
         b |= o
     np.bitwise_or(b, np.uint32(0xff000000), out=out)
 
+# %% ../nbs/10_inference.ipynb #0ccc5825
 def as_image(
     rgb,  # uint8 [H,W,3]
     alpha=None,  # uint8 [H,W]
@@ -214,6 +216,7 @@ def _strips(height, width, h):
     n = max(1, min(36_000//width, 2*height//h))
     return [(i, min(i + n, height)) for i in range(0, height, n)]
 
+# %% ../nbs/10_inference.ipynb #8cd9be2d
 def merge(
     pixels,  # grey [H,W] or RGB [H,W,3], uint8 or uint16: the luma of the result
     chroma,  # [h,w,2] = (Cb, Cr), at any size: the colour of the result
@@ -258,6 +261,7 @@ def colorize_array(self: Colorizer,
     if len(hints): chroma = apply_hints(chroma, small, hints, size)
     return merge(pixels, chroma, self.saturation, self.threads, small)
 
+# %% ../nbs/10_inference.ipynb #e58e2f82
 @patch
 def _seen(self: Colorizer, pixels): return _small_luma(pixels, render_size(*pixels.shape[1::-1], self.size), self.threads)
 
