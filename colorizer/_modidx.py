@@ -806,6 +806,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'colorizer.upsampling': { 'colorizer.upsampling._cubic_rows': ('upsampling.html#_cubic_rows', 'colorizer/upsampling.py'),
                                       'colorizer.upsampling._mean3': ('upsampling.html#_mean3', 'colorizer/upsampling.py'),
                                       'colorizer.upsampling._resize': ('upsampling.html#_resize', 'colorizer/upsampling.py'),
+                                      'colorizer.upsampling._said': ('upsampling.html#_said', 'colorizer/upsampling.py'),
                                       'colorizer.upsampling.apply_hints': ('upsampling.html#apply_hints', 'colorizer/upsampling.py'),
                                       'colorizer.upsampling.guided_rows': ('upsampling.html#guided_rows', 'colorizer/upsampling.py'),
                                       'colorizer.upsampling.hint_list': ('upsampling.html#hint_list', 'colorizer/upsampling.py'),

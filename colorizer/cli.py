@@ -42,8 +42,9 @@ def _size(text):
 
 def _hint(text):
     "An argparse type: x,y,colour"
-    x, y, colour = (text.split(',', 2) + ['', ''])[:3]
-    try: return float(x), float(y), colour.strip()
+    try:
+        x, y, colour = text.split(',', 2)
+        return float(x), float(y), colour.strip()
     except ValueError: raise argparse.ArgumentTypeError(f'{text!r} is not X,Y,COLOUR such as 120,80,#a03020') from None
 
 def _add_look(parser):
@@ -201,11 +202,11 @@ class Run:
         from colorizer.video import colorize_video
         for option in ('hint', 'compare', 'skip_colour'):
             if getattr(self.args, option): raise ValueError(f'{job.photo}: --{option.replace("_", "-")} is for photos. Leave it out for clips')
-        with _frame_bar(job.photo) as bar:
-            try: colorize_video(job.photo, job.target, self.colorizer, progress=bar)
-            except KeyboardInterrupt:
-                _say(f'{job.photo}: what is done is kept. The same command goes on from there')
-                raise
+        try:
+            with _frame_bar(job.photo) as bar: colorize_video(job.photo, job.target, self.colorizer, progress=bar)
+        except KeyboardInterrupt:
+            _say(f'{job.photo}: what is done is kept. The same command goes on from there')
+            raise
         return dict(status='coloured', out=str(job.target), frames=bar.n)
 
     def colour(self, job, targets, note):

@@ -72,6 +72,7 @@ PROVIDERS = {  # short name: (ONNX Runtime's name, what to install for it)
 
 def _name(provider): return provider if isinstance(provider, str) else provider[0]  # ONNX Runtime takes (name, options) too
 
+# %% ../nbs/10_inference.ipynb #44b2f501
 def _provider(name):
     "ONNX Runtime's name for `name`, which is that already or a short one; or (name, options)"
     if not isinstance(name, str): return _provider(name[0]), dict(name[1])

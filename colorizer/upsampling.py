@@ -88,6 +88,8 @@ def luma_distance(
     return out
 
 # %% ../nbs/13_upsampling.ipynb #7b65c430
+def _said(hint): return ','.join(f'{o:g}' if isinstance(o, float) else str(o) for o in hint) if isinstance(hint, (tuple, list)) else hint
+
 def hint_list(
     hints,  # list of (x, y, colour): pixels from the left and from the top, '#rrggbb', a CSS name, or (r, g, b) in 0..255
     size,  # (width, height) of the upright photo
@@ -100,7 +102,7 @@ def hint_list(
             x, y = float(x), float(y)
             rgb = ImageColor.getrgb(colour)[:3] if isinstance(colour, str) else tuple(int(o) for o in colour)
             if len(rgb) != 3 or not all(0 <= o <= 255 for o in rgb): raise ValueError
-        except (ValueError, TypeError): raise PhotoError(f'{hint}: not a hint. Give x, y and a colour such as "#a03020"') from None
+        except (ValueError, TypeError): raise PhotoError(f'hint {_said(hint)}: not x, y and a colour such as "#a03020"') from None
         if not (0 <= x < size[0] and 0 <= y < size[1]):
             raise PhotoError(f'hint at {x:g},{y:g}: outside the photo, which is {size[0]}×{size[1]} pixels when it stands upright')
         out.append((x, y, split(np.array(rgb, np.uint8))[1]))

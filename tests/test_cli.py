@@ -163,6 +163,14 @@ def bomb():
     def chunk(kind, data): return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
     return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 30000, 30000, 8, 0, 0, 0, 0)) + chunk(b'IDAT', b'') + chunk(b'IEND', b'')
 
+def chatty():
+    "A TIFF with a code that its LZW can't have, of which libtiff tells the error stream by itself"
+    f = io.BytesIO()
+    open_photo(sample_photos()['cat']).save(f, 'TIFF', compression='tiff_lzw')
+    data = bytearray(f.getvalue())
+    data[2000:2100] = b'\xff'*100
+    return bytes(data)
+
 BAD = {
     'missing.jpg': (None, 'no such file'),
     'folder.jpg': ('folder', 'no photos in this folder'),
@@ -172,6 +180,7 @@ BAD = {
     'cut.png': (truncated('PNG'), 'cut short'),
     'cut.tif': (truncated('TIFF'), ''),
     'cut.webp': (truncated('WEBP'), ''),
+    'chatty.tif': (chatty(), ''),
     'header.jpg': (truncated('JPEG')[:20], ''),
     'huge.png': (bomb(), 'too large'),
 }

@@ -563,6 +563,7 @@ def test_a_folder_keeps_its_structure_and_what_is_done_stays(command, album, tmp
     assert len(command('my album', '-r', '--saturation', '2')[1]) == 4 and len(command('my album', '-r', '--saturation', '2')[1]) == 0
     (out/'cat.jpg').unlink()
     assert len(command('my album', '-r', '--saturation', '2')[1]) == 1
+    for hint in ('1,1,#c03030', '1,1,#3030c0'): assert [len(command('my album', '-r', '--hint', hint)[1]) for _ in range(2)] == [4, 0]
 
 
 def test_a_folder_without_r(command, album, tmp_path):
@@ -731,3 +732,19 @@ def test_models_and_providers_that_are_none(model, tmp_path):
         if kw.get('providers') == 'cuda' and 'CUDAExecutionProvider' in __import__('onnxruntime').get_available_providers(): continue
         with pytest.raises(ModelError, match=why): Colorizer(**kw)
     assert Colorizer(model, providers='cpu').session.get_providers() == ['CPUExecutionProvider']
+
+
+@pytest.mark.parametrize('change, why', [('name', 'not a colorizer model'), ('channels', 'not a colorizer model'), ('size', 'fixed size'), ('format', 'of format 2')])
+def test_onnx_models_of_another_kind(model, change, why, tmp_path):
+    import onnx
+    from colorizer.inference import ModelError
+    m = onnx.load(model)
+    dims = m.graph.input[0].type.tensor_type.shape.dim
+    if change == 'name': m.graph.input[0].name = m.graph.node[0].input[0] = 'image'
+    elif change == 'channels':
+        dims[1].dim_value = 3
+        m.graph.initializer[0].CopyFrom(onnx.helper.make_tensor('w', 1, (2, 3, 1, 1), [0.]*6))
+    elif change == 'size': dims[2].dim_value = dims[3].dim_value = 256
+    else: m.metadata_props[0].value = '2'
+    onnx.save(m, tmp_path/'other.onnx')
+    with pytest.raises(ModelError, match=why): Colorizer(tmp_path/'other.onnx')
