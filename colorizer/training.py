@@ -201,7 +201,7 @@ class Stage:
     frozen_lr:float=2e-3 # learning rate of the decoder while the encoder is frozen
     lr:float=1e-3 # learning rate of the decoder afterwards
     encoder_factor:float=1/20 # the encoder's first layers learn at `lr` times this
-    early:int=1 # 0: the encoder's first layers stay as they are, which saves a third of the time
+    early:int=1 # 0: the encoder's first layers stay as they are, which makes a step cheaper
     warmup:float=.5 # epochs in which the rate rises, frozen and unfrozen
     cooldown:float=.25 # share of the unfrozen epochs in which it falls
     patience:int=3 # see `levelled_off`
@@ -457,7 +457,7 @@ def read_history(path:str|Path)->list[dict]:
 
 # %% ../nbs/04_training.ipynb #839c0cea
 _short = {64: Stage(64, 16, 1, 7, photos=112, patience=2), 128: Stage(128, 8, 1, 5, photos=48, patience=2),
-          256: Stage(256, 4, 0, 4, lr=1e-4, photos=16, patience=2), 512: Stage(512, 2, 0, 3, lr=5e-5, photos=6, patience=1)}
+          256: Stage(256, 4, 0, 4, lr=5e-4, photos=16, patience=2), 512: Stage(512, 2, 0, 3, lr=5e-5, photos=6, patience=1)}
 
 @dataclass
 class Course:
