@@ -1,5 +1,5 @@
 """The page of `colorizer app`, driven once in a headless Chromium."""
-import io, os, shutil, signal, socket, subprocess, sys
+import io, os, signal, socket, subprocess, sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,7 +12,6 @@ from colorizer.inference import Colorizer
 from colorizer.photo import luma, open_photo, sample_photos, split, to_rgb_array
 
 ROOT = Path(__file__).parent.parent
-CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 
 
 class Counting(Colorizer):
@@ -51,18 +50,6 @@ def server(tmp_path):
     yield url, p, port
     p.kill()
     p.wait()
-
-
-@pytest.fixture
-def browser():
-    "A headless Chromium that is already on this machine"
-    sync = pytest.importorskip('playwright.sync_api', reason='playwright is not installed (pip install playwright)')
-    if CHROMIUM is None: pytest.skip('there is no Chromium on this machine')
-    with sync.sync_playwright() as p:
-        flags = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
-        b = p.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield b
-        b.close()
 
 
 def listens_on(port):

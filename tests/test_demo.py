@@ -1,5 +1,5 @@
 """The demo of the docs in a headless Chromium: below a sub-path of a plain static server, with what docs/demo/build.py makes."""
-import functools, http.server, importlib.util, io, json, shutil, threading
+import functools, http.server, importlib.util, io, shutil, threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -8,10 +8,9 @@ import pytest
 from PIL import ExifTags, Image
 
 from colorizer.inference import Colorizer
-from colorizer.photo import before_after, luma, open_photo, sample_photos, split, to_rgb_array
+from colorizer.photo import before_after, open_photo, sample_photos, to_rgb_array
 
 DEMO = Path(__file__).parent.parent/'docs'/'demo'
-CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 RESULT = '.cz-demo[data-state=result]'
 
 
@@ -43,18 +42,6 @@ def site(build, tmp_path_factory):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f'http://127.0.0.1:{server.server_port}/a/b/'
     server.shutdown()
-
-
-@pytest.fixture(scope='module')
-def browser():
-    "A headless Chromium that is already on this machine"
-    sync = pytest.importorskip('playwright.sync_api', reason='playwright is not installed (pip install playwright)')
-    if CHROMIUM is None: pytest.skip('there is no Chromium on this machine')
-    with sync.sync_playwright() as p:
-        flags = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
-        b = p.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield b
-        b.close()
 
 
 def opened(browser, site):

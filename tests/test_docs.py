@@ -8,7 +8,6 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 AXE = ROOT/'docs/node_modules/axe-core/axe.min.js'
 LOOKED_AT = 'index.html', 'course/11_export.html', 'api/loss.html'  # landing page, a notebook, a module
 
@@ -135,18 +134,6 @@ def server(site):
     threading.Thread(target=s.serve_forever, daemon=True).start()
     yield f'http://127.0.0.1:{s.server_address[1]}/{site.name}/'
     s.shutdown()
-
-
-@pytest.fixture(scope='module')
-def browser():
-    "A headless Chromium that is already on this machine"
-    sync = pytest.importorskip('playwright.sync_api', reason='playwright is not installed (pip install playwright)')
-    if CHROMIUM is None: pytest.skip('there is no Chromium on this machine')
-    with sync.sync_playwright() as p:
-        flags = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
-        b = p.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield b
-        b.close()
 
 
 @pytest.fixture
