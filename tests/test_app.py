@@ -3,13 +3,12 @@ import io, os, signal, socket, subprocess, sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from colorizer.app import Dropped, save_full
 from colorizer.inference import Colorizer
-from colorizer.photo import luma, open_photo, sample_photos, split, to_rgb_array
+from colorizer.photo import open_photo, sample_photos, split, to_rgb_array
 
 ROOT = Path(__file__).parent.parent
 
