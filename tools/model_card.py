@@ -70,7 +70,7 @@ None of the photos is part of this package. The encoder began as EfficientNet-Li
 - Colour can spill where the light tells nothing: an orange halo around a sunflower in a pale sky, a red patch on a plain carpet, brown in a corner of a blue sky.
 - The twelve photos that it gets most wrong are ones that nobody would guess: a diver in blue water, a turquoise box lid, an orange cat on purple cloth, a red and green sports hall, a night photo of a refinery.
 - Colours change with the render size (see above), more than they should.
-- It has seen few landscapes, and no collection of old prints, drawings or documents; a third of its training photos were aged by a program.
+- It has seen few landscapes, and no collection of old prints, drawings or documents; three in ten of its training inputs were aged by a program.
 - It does not know the past: it has learned the colours of the photos above, not those of the time that an old print shows.
 """
 
