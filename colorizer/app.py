@@ -49,9 +49,9 @@ class _Known:
         self.colorizer, self.chroma = copy.copy(dropped.colorizer), dropped.chroma
         self.colorizer.saturation = saturation
 
-    def colorize_array(self, pixels, hints=()):
+    def colorize_array(self, pixels, **kw):
         chroma, self.chroma = self.chroma, None
-        return self.colorizer.colorize_array(pixels, chroma, hints)
+        return self.colorizer.colorize_array(pixels, chroma, **kw)
 
 def save_full(
     dropped,  # a `Dropped`

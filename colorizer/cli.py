@@ -173,7 +173,7 @@ class Run:
     @property
     def colorizer(self): return self.loading.result()
 
-    def colorize_array(self, pixels, hints=()): return self.colorizer.colorize_array(pixels, hints=hints)  # all that files want of a colorizer
+    def colorize_array(self, pixels, **kw): return self.colorizer.colorize_array(pixels, **kw)  # all that files want of a colorizer
 
     @cached_property
     def settings(self):  # reads the whole model, which only a folder's record is worth

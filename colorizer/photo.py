@@ -173,7 +173,7 @@ def _narrow(img):
         via = img.convert('L') if img.mode == '1' else img
         img = via.convert('LA' if grey else 'RGBA')
         alpha = np.asarray(img.getchannel('A'))
-    return (_apply_curve(np.asarray(img.convert('L')), img) if grey else np.asarray(_pillow_rgb(img))), alpha
+    return (_apply_curve(np.asarray(img if img.mode == 'L' else img.convert('L')), img) if grey else np.asarray(_pillow_rgb(img))), alpha
 
 def _pillow_rgb(img):
     "An 8-bit mode as RGB, by way of a mode that Pillow can turn into RGB"

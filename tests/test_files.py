@@ -8,7 +8,7 @@ from PIL import ExifTags, Image, ImageCms, JpegImagePlugin, PngImagePlugin
 
 from colorizer.cli import main
 from colorizer.files import FORMATS, SOFTWARE, colorize_file, format_for
-from colorizer.inference import Colorizer
+from colorizer.inference import Colorizer, merge_halved
 from colorizer.photo import PhotoError, heic_plugin, luma, open_photo, sample_photos, split, srgb_profile, to_pixels, to_rgb_array
 from known import known_model
 
@@ -459,6 +459,21 @@ def test_the_luma_of_a_colour_jpeg_is_taken_as_it_was_stored(model, tmp_path):
     stored = Image.open(tmp_path/'a.jpg')
     stored.draft('L', None)
     assert np.array_equal(lumas[0], np.asarray(stored)) and abs(luma(to_rgb_array(Image.open(tmp_path/'a.jpg')))*255 - lumas[0]).max() > 5
+
+
+@pytest.mark.parametrize('make, big', [(grey, True), (grey, False), (colour, True), (colour, False)])
+def test_a_large_jpeg_gets_its_chroma_at_half_the_size_and_nothing_else_changes(make, big, model, monkeypatch, tmp_path):
+    "Cameras do the same. The luma is kept, and the colours are those that the small result has"
+    monkeypatch.setattr('colorizer.files.LARGE', 600*401 if big else 600*401 + 1)
+    photo, how = make().resize((600, 401), Image.Resampling.BICUBIC), {} if make is grey else dict(subsampling=2)
+    (tmp_path/'a.jpg').write_bytes(save(photo, 'JPEG', quality=95, **how))
+    used, c = [], Colorizer(model, 64)
+    monkeypatch.setattr('colorizer.inference.merge_halved', lambda *a, **kw: used.append(1) or merge_halved(*a, **kw))
+    colorize_file(c, tmp_path/'a.jpg', tmp_path/'out.jpg')
+    out, whole = Image.open(tmp_path/'out.jpg'), np.asarray(c.colorize(Image.open(tmp_path/'a.jpg').convert('L')))
+    assert bool(used) == big and JpegImagePlugin.get_sampling(out) == (2 if big or make is colour else 0) and out.size == (600, 401)
+    assert abs(np.asarray(out).astype(float) - whole).mean() < 1.5
+    assert abs(np.asarray(out.convert('L')).astype(float) - np.asarray(Image.open(tmp_path/'a.jpg').convert('L'))).mean() < .8
 
 
 def test_the_real_photos_are_in_colour_and_their_prints_are_not():
