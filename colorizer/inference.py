@@ -18,7 +18,7 @@ import onnxruntime as ort
 from fastcore.basics import patch
 from PIL import Image
 
-from .photo import PhotoError, compose, luma, open_photo, resize_luma, to_pixels
+from .photo import PhotoError, compose, luma, open_photo, resize_chroma, resize_luma, to_pixels
 from .upsampling import apply_hints, guided_rows, hint_list
 
 # %% ../nbs/10_inference.ipynb #2f6f6eb5
@@ -90,18 +90,20 @@ def _providers(names):
     return found + ['CPUExecutionProvider']*('CPUExecutionProvider' not in map(_name, found))
 
 # %% ../nbs/10_inference.ipynb #774358a3
-def _auto_size(session):
-    "One and a half times the side of the crops in the last training stage, as a multiple of 32; 192 if the model doesn't say"
-    try: trained = int(json.loads(session.get_modelmeta().custom_metadata_map['colorizer.facts'])['recipe']['size'])
-    except (KeyError, ValueError, TypeError): return 192
-    return min(max(32, round(1.5*trained/32)*32), 2048)
+def _best_size(session):
+    "The side of the crops in the last training stage, as a multiple of 32; 192 if the model doesn't say"
+    try:
+        recipe = json.loads(session.get_modelmeta().custom_metadata_map['colorizer.facts'])['recipe']
+        trained = int((recipe[-1] if isinstance(recipe, list) else recipe)['size'])
+    except (LookupError, ValueError, TypeError): return 192
+    return min(max(32, round(trained/32)*32), 2048)
 
 # %% ../nbs/10_inference.ipynb #78be6693
 class Colorizer:
     "Colours photos: the network sees a small copy, the photo keeps its own luma."
     def __init__(self,
         model=None,  # ONNX file; the one in the package if None
-        size=192,  # short side, in pixels, of what the network sees; 'auto' goes by the size at which the model was trained
+        size=192,  # short side, in pixels, of what the network sees; 'auto': the size at which the model was trained
         saturation=1.0,  # chroma is multiplied by this; 0 gives grey
         providers=None,  # 'cuda', 'coreml', 'directml' …, or a list of ONNX Runtime's own names; the CPU if None
         threads=None,  # all that this process may use if None
@@ -112,7 +114,8 @@ class Colorizer:
         self.threads, found = threads or _threads(), _providers(providers)
         self.session = _session(self.path, found, self.threads)
         _check_contract(self.session, self.path)
-        self.size = _auto_size(self.session) if size == 'auto' else size
+        self.best = _best_size(self.session)
+        self.size = self.best if size == 'auto' else size
         self._one_at_a_time = threading.Lock() if _name(found[0]) == 'DmlExecutionProvider' else nullcontext()
         self._batches = not isinstance(self.session.get_inputs()[0].shape[0], int)  # an exported model may take one photo only
 
@@ -131,23 +134,33 @@ def render_size(
 
 # %% ../nbs/10_inference.ipynb #318a377a
 @patch
-def predict_chroma(self: Colorizer,
-    luma,  # [H,W] in 0..1, any size
-) -> np.ndarray:  # float32 [h,w,2] = (Cb, Cr) at the render size
-    "The network's guess of a photo's chroma, at the size at which it sees the photo. Safe to call from several threads."
-    return self._run([resize_luma(luma, render_size(*luma.shape[::-1], self.size))])[0]
-
-@patch
-def _run(self: Colorizer, lumas):
+def _network(self: Colorizer, lumas):
     "Chroma [h,w,2] for each of several lumas [h,w] of one size: in one run of the network if it takes a batch"
     x = np.stack(lumas)[:, None]
-    if len(x) > 1 and not self._batches: return [self._run([o])[0] for o in lumas]
+    if len(x) > 1 and not self._batches: return [self._network([o])[0] for o in lumas]
     try:
         with self._one_at_a_time: chroma, = self.session.run(['chroma'], {'luma': x})
     except Exception as e: raise ModelError(f'{self.path}: the model cannot be run ({_one_line(e)})') from None
     if chroma.shape != (len(x), 2, *x.shape[2:]): raise ModelError(f'{self.path}: the model gave {chroma.shape} for {x.shape}')
     if not np.isfinite(chroma).all(): raise ModelError(f'{self.path}: the model gave values that are no numbers')
     return list(chroma.transpose(0, 2, 3, 1))
+
+# %% ../nbs/10_inference.ipynb #7a1e5504
+@patch
+def _run(self: Colorizer, lumas):
+    "Chroma [h,w,2] for each of several lumas [h,w] of one size; above `best`, the coarse part of it comes from a run at `best`"
+    fine, (h, w) = self._network(lumas), lumas[0].shape
+    size = render_size(w, h, self.best)
+    if size[0] >= w or size[1] >= h: return fine
+    coarse, half = self._network([resize_luma(o, size) for o in lumas]), (size[0]//2, size[1]//2)
+    return [f + resize_chroma(resize_chroma(c, half) - resize_chroma(f, half), (w, h)) for f, c in zip(fine, coarse)]
+
+@patch
+def predict_chroma(self: Colorizer,
+    luma,  # [H,W] in 0..1, any size
+) -> np.ndarray:  # float32 [h,w,2] = (Cb, Cr) at the render size
+    "The network's guess of a photo's chroma, at the size at which it sees the photo. Safe to call from several threads."
+    return self._run([resize_luma(luma, render_size(*luma.shape[::-1], self.size))])[0]
 
 # %% ../nbs/10_inference.ipynb #ec468ed8
 def fit_gamut(
