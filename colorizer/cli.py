@@ -49,9 +49,9 @@ def _hint(text):
 
 def _add_look(parser):
     "The options on how photos are coloured"
-    parser.add_argument('--size', type=_size, default=192, metavar='N',
-        help='short side in pixels of what the network sees (default: 192). More shows it detail, less the whole scene; '
-             'auto goes by the size at which the model was trained')
+    parser.add_argument('--size', type=_size, default='auto', metavar='N',
+        help='short side in pixels of what the network sees (default: auto, the size at which the model was trained). '
+             'More gives the colours finer edges and takes longer')
     parser.add_argument('--saturation', type=_within(float, 0, 10), default=1., metavar='X', help='strength of the colours (default: 1; 0 is grey)')
     parser.add_argument('--model', metavar='FILE', help='ONNX model to use instead of the one that comes with colorizer')
     parser.add_argument('--device', metavar='NAME', help='what the network runs on: cpu (default), cuda, coreml, directml …, as far as ONNX Runtime has it')

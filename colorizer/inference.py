@@ -103,7 +103,7 @@ class Colorizer:
     "Colours photos: the network sees a small copy, the photo keeps its own luma."
     def __init__(self,
         model=None,  # ONNX file; the one in the package if None
-        size=192,  # short side, in pixels, of what the network sees; 'auto': the size at which the model was trained
+        size='auto',  # short side, in pixels, of what the network sees; 'auto': the size at which the model was trained
         saturation=1.0,  # chroma is multiplied by this; 0 gives grey
         providers=None,  # 'cuda', 'coreml', 'directml' …, or a list of ONNX Runtime's own names; the CPU if None
         threads=None,  # all that this process may use if None
