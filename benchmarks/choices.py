@@ -83,7 +83,7 @@ def one(name, what, seed, args, train, valid, held):
     set_seed(seed, reproducible=True)
     net = create_unet(what.get('arch', 'efficientnet_lite2'), what.get('pretrained', True), what.get('weights'), what.get('head', 'chroma'))
     steps = dict(frozen_epochs=3, epochs=1, frozen_lr=2e-3, lr=1e-3, encoder_factor=.01, early=0) | {k: v for k, v in what.items() if k in ('frozen_epochs', 'epochs', 'encoder_factor', 'early')}
-    stage = Stage(64, 32, patience=99, photos=args.epoch_photos, **steps)
+    stage = Stage(args.size, 32, patience=99, photos=args.epoch_photos, **steps)
     photos = train + (find_photos(args.small) if what.get('small') else [])
     progressive_resizing([stage], (photos, valid), net, out, FeatureLoss(**what.get('loss', RELATIVE)), seed=seed, old_prints=what.get('old_prints', .3))
     result = dict(name=name, seed=seed) | measure(load_weights(out/'last.safetensors'), held)
@@ -109,6 +109,7 @@ def main():
     parser.add_argument('--mobilenet-weights', type=Path, required=True)
     parser.add_argument('--seeds', type=int, nargs='+', default=[1])
     parser.add_argument('--epoch-photos', type=int, default=4096)
+    parser.add_argument('--size', type=int, default=64, help='side of the training crops (default: 64); small photos are enlarged')
     parser.add_argument('--only', nargs='+', help='beginnings of the names of variants')
     args = parser.parse_args()
     train, valid = split_photos(prepare(args.photos, args.cache or args.out/'cache', 128), .05, 42)
