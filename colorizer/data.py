@@ -227,8 +227,7 @@ class PhotoSet:
         "Left, top, right and bottom of the crop"
         (w,h), s = img.size, min(img.size)
         if self.min_scale is None: return (w-s)//2, (h-s)//2, (w+s)//2, (h+s)//2
-        least = min(.75*self.size, .9*s)**2/(w*h) # so that little is left of a small photo only if it is enlarged little
-        y,x,ch,cw = RandomResizedCrop.get_params(img, (max(self.min_scale, least),1.), (.9,1/.9))
+        y,x,ch,cw = RandomResizedCrop.get_params(img, (self.min_scale,1.), (.9,1/.9))
         return x, y, x+cw, y+ch
 
     def __getitem__(self, i):
