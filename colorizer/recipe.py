@@ -234,7 +234,7 @@ def stage_dls(
     n,rank = num_processes(),rank_distrib()
     if stage.bs%n: raise TrainingError(f'batches of {stage.bs} photos cannot be shared out evenly over {n} processes: choose another --bs')
     if len(valid) < n: raise TrainingError(f'{len(valid)} photos held out are fewer than {n} processes: give more photos')
-    dls = colour_dls(photos, stage.size, stage.bs//n, valid=valid[rank::n], seed=seed, num_workers=num_workers, old_prints=old_prints, device=default_device())
+    dls = colour_dls(photos, stage.size, stage.bs//n, valid=valid[rank::n], seed=seed, num_workers=num_workers, min_scale=stage.min_scale, old_prints=old_prints, device=default_device())
     dls.train.share,dls.train.limit = (rank,n),stage.photos
     return dls
 
@@ -361,6 +361,7 @@ def _checked(s):
     if s.bs < 2: raise TrainingError('--bs must be at least 2')
     if min(s.epochs, s.frozen_epochs) < 0 or s.epochs + s.frozen_epochs == 0: raise TrainingError(f'nothing to do at {s.size} px: --epochs and --frozen-epochs are both 0')
     if s.patience < 1: raise TrainingError('--patience must be at least 1')
+    if not 0 < s.min_scale <= 1: raise TrainingError(f'--min-scale must be above 0 and at most 1, not {s.min_scale:g}')
     return s
 
 # %% ../nbs/04a_recipe.ipynb #a82607bf
@@ -386,13 +387,13 @@ def add_arguments(
     _loss_arguments(parser.add_argument_group('loss'))
 
 # %% ../nbs/04a_recipe.ipynb #219ee729
-_per_stage = dict(bs=int, epochs=int, frozen_epochs=int, lr=float, frozen_lr=float, encoder_factor=float, early=int, warmup=float, cooldown=float, patience=int, min_gain=float, photos=int)
+_per_stage = dict(bs=int, epochs=int, frozen_epochs=int, lr=float, frozen_lr=float, encoder_factor=float, early=int, warmup=float, cooldown=float, patience=int, min_gain=float, photos=int, min_scale=float)
 
 def _stage_arguments(group):
     helps = dict(bs='photos a batch', epochs='at most so many epochs with all layers', frozen_epochs='epochs with the encoder frozen', lr='learning rate of the decoder',
                  frozen_lr='learning rate while the encoder is frozen', encoder_factor="the encoder's first layers learn at lr times this", early="0: the encoder's first layers stay as they are", warmup='epochs in which the rate rises',
                  cooldown='share of the epochs in which it falls', patience='epochs in which a gain is looked for', min_gain='least gain worth going on for, as a share of the loss',
-                 photos='photos an epoch, 0 for all')
+                 photos='photos an epoch, 0 for all', min_scale='least area of a random crop, as a share of the photo (default: 0.35)')
     group.add_argument('--size', type=int, nargs='+', metavar='N', help='sizes in pixels')
     for name,kind in _per_stage.items():
         flag = '--epoch-photos' if name == 'photos' else '--' + name.replace('_', '-')

@@ -208,6 +208,7 @@ class Stage:
     min_gain:float=.005 # see `levelled_off`
     smoothing:float=.5 # see `levelled_off`
     photos:int=0 # photos an epoch; 0: all of them
+    min_scale:float=.35 # least area of a random crop, in areas of the photo
 
 # %% ../nbs/04_training.ipynb #48c69d55
 @dataclass
