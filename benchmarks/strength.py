@@ -16,14 +16,8 @@ import torch.nn.functional as F
 from choices import SHARE, figures, held_out  # beside this file
 from colorizer.architecture import rgb_to_ycbcr, ycbcr_to_rgb
 from colorizer.data import prepare, split_photos
+from colorizer.export import mean_weights
 from colorizer.training import colour, load_weights
-
-
-def mean_of(paths):
-    "The network whose weights are the means of those in some files"
-    net, states = load_weights(paths[0]), [load_weights(o).state_dict() for o in paths]
-    net.load_state_dict({k: torch.stack([s[k].float() for s in states]).mean(0).to(v.dtype) for k, v in states[0].items()})
-    return net
 
 
 def chroma(net, grey, side, mirrored):
@@ -47,7 +41,7 @@ def main():
     parser.add_argument('--seed', type=int, default=42, help="the run's")
     args = parser.parse_args()
     _, valid = split_photos(prepare(args.photos, args.cache, args.size), .05, args.seed)
-    held, nets = held_out(valid, args.size), [load_weights(o) for o in args.weights] if args.outputs else [mean_of(args.weights)]
+    held, nets = held_out(valid, args.size), [load_weights(o) for o in args.weights] if args.outputs else [mean_weights([load_weights(o) for o in args.weights])]
     said = torch.cat([torch.stack([chroma(net, g, o, args.mirrored) for net in nets for o in args.looks or [args.size]]).mean(0) for g in held['fresh'].split(16)])
     base, real = figures(held['fresh'].expand_as(held['rgb']), held['rgb']), figures(held['rgb'], held['rgb'])
     def at(s):

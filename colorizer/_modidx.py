@@ -376,6 +376,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'colorizer.export.add_arguments': ('export.html#add_arguments', 'colorizer/export.py'),
                                   'colorizer.export.export_onnx': ('export.html#export_onnx', 'colorizer/export.py'),
                                   'colorizer.export.half_storage': ('export.html#half_storage', 'colorizer/export.py'),
+                                  'colorizer.export.mean_weights': ('export.html#mean_weights', 'colorizer/export.py'),
                                   'colorizer.export.model_from_onnx': ('export.html#model_from_onnx', 'colorizer/export.py'),
                                   'colorizer.export.run': ('export.html#run', 'colorizer/export.py'),
                                   'colorizer.export.strengthen': ('export.html#strengthen', 'colorizer/export.py')},

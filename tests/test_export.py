@@ -54,6 +54,22 @@ def test_facts_go_along_and_training_can_go_on(weights, tmp_path):
     assert all(p.grad is not None for p in again.parameters())
 
 
+def test_the_mean_of_two_runs(weights, tmp_path, capsys):
+    path, model = weights
+    other = create_unet('mobilenet_v2', pretrained=False)
+    other.load_state_dict({k: 3*v if v.is_floating_point() else v for k, v in model.state_dict().items()})
+    save_weights(other, tmp_path/'other.safetensors')
+    assert main(['export', str(path), str(tmp_path/'mean.onnx'), '--float32', '--mean-with', str(tmp_path/'other.safetensors')]) == 0
+    mean, x = model_from_onnx(tmp_path/'mean.onnx'), torch.rand(1, 1, 64, 64)
+    other.load_state_dict({k: 2*v if v.is_floating_point() else v for k, v in model.state_dict().items()})
+    with torch.no_grad(): torch.testing.assert_close(mean.chroma(x), other.eval().chroma(x), atol=1e-3, rtol=1e-2)
+    assert json.loads({p.key: p.value for p in onnx.load(tmp_path/'mean.onnx').metadata_props}['colorizer.facts'])['mean_of'] == 2
+    save_weights(create_unet('mobilenet_v2', pretrained=False, head='rgb'), tmp_path/'rgb.safetensors')
+    capsys.readouterr()
+    assert main(['export', str(path), str(tmp_path/'no.onnx'), '--mean-with', str(tmp_path/'rgb.safetensors')]) == 1
+    assert 'built alike' in capsys.readouterr().err and not (tmp_path/'no.onnx').exists()
+
+
 @pytest.mark.parametrize('spoil', ['missing', 'truncated', 'foreign', 'swapped', 'no folder'])
 def test_what_cant_be_exported_gives_one_line_and_no_file(weights, spoil, tmp_path, capsys):
     path, out = tmp_path/'w.safetensors', tmp_path/'mine.onnx'
