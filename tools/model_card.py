@@ -67,8 +67,8 @@ None of the photos is part of this package. The encoder began as EfficientNet-Li
 
 - It is muted: see its share of the real photos' colourfulness. Where several colours are likely (clothes, cars, walls, balls, signs) it stays near brown and grey; a red bus comes out grey.
 - Skies, skin, foliage, water, sand and wood are mostly right; interiors and animals are often a pale brown. What looks like leaves turns green, and a rock behind a monkey may, too.
-- Colour can spill where the light tells nothing: an orange halo around a sunflower in a pale sky, a red patch on a plain carpet, brown in a corner of a blue sky.
-- The twelve photos that it gets most wrong are ones that nobody would guess: a diver in blue water, a lamp on turquoise, a cartoon cat on purple, a red and green sports hall, a night photo of a refinery.
+- Colour can spill where the light tells nothing: an orange halo around a sunflower in a pale sky, a reddish cloud beside a cartoon cat, paving that is orange at one end and grey at the other.
+- The twelve photos that it gets most wrong are ones that nobody would guess: a diver in blue water, a lamp on turquoise, a cartoon cat on purple, a dog before a red and green wall, a refinery at dusk, a pit of coloured balls.
 - It has seen few landscapes, and no collection of old prints, drawings or documents; three in ten of its training inputs were aged by a program.
 - It does not know the past: it has learned the colours of the photos above, not those of the time that an old print shows.
 """
