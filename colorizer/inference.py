@@ -227,8 +227,8 @@ def as_image(
 
 # %% ../nbs/10_inference.ipynb #b0945e5c
 def _strips(height, width, h):
-    "First and end row of strips of so few pixels that they stay in the processor's cache, and of no more than two of the `h` rows of chroma"
-    n = max(1, min(36_000//width, 2*height//h))
+    "First and end row of strips of so few pixels that they stay in the processor's cache, and of no more than four of the `h` rows of chroma"
+    n = max(1, min(72_000//width, 4*height//h))
     return [(i, min(i + n, height)) for i in range(0, height, n)]
 
 def _on_threads(work, strips, threads):
@@ -248,7 +248,7 @@ def merge(
     "A photo's own light and the network's small chroma put together, strip by strip."
     height, width = pixels.shape[:2]
     if guide is None: guide = _small_luma(pixels, chroma.shape[1::-1], threads)
-    rows, top = guided_rows(chroma*np.float32(saturation), (width, height), guide), np.float32(np.iinfo(pixels.dtype).max)
+    rows, top = guided_rows(chroma*np.float32(saturation), (width, height), guide, threads), np.float32(np.iinfo(pixels.dtype).max)
     out, store = (np.empty((height, width), '<u4'), _pack) if pixels.dtype == np.uint8 else (np.empty((height, width, 3), pixels.dtype), _store)
     def strip(first, end):
         y = _light(pixels[first:end])
@@ -299,7 +299,7 @@ def merge_halved(
     height, width = pixels.shape
     if guide is None: guide = _small_luma(pixels, chroma.shape[1::-1], threads)
     h, w, out = -(-height//2), -(-width//2), np.empty((height, width), '<u4')
-    rows = guided_rows(chroma*np.float32(saturation), (w, h), guide)
+    rows = guided_rows(chroma*np.float32(saturation), (w, h), guide, threads)
     def strip(first, end):
         y = pixels[2*first:2*end]
         low, high, mean = _squares(y)

@@ -6,6 +6,8 @@
 __all__ = ['slopes', 'guided_rows', 'luma_distance', 'hint_list', 'apply_hints']
 
 # %% ../nbs/13_upsampling.ipynb #ea39ef13
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from PIL import Image, ImageColor
 
@@ -26,7 +28,8 @@ def slopes(
     trust=4,  # power of R² that a slope is multiplied by
 ) -> np.ndarray:  # float32 [2,h,w]
     "How steeply chroma goes with luma around each pixel: the guided filter's `a` (He, Sun & Tang 2013, equation 5), shrunk where luma explains little."
-    g, c = guide.astype(np.float64), np.moveaxis(chroma, -1, 0).astype(np.float64)
+    g, c = np.asarray(guide, np.float32), np.ascontiguousarray(np.moveaxis(chroma, -1, 0), np.float32)
+    g = g - g.mean()  # variance as a difference of squares keeps more digits near 0
     mg, mc = _mean3(g), _mean3(c)
     cov = _mean3(_mean3(g*c) - mg*mc)  # the mean of the windows that a pixel lies in
     var, var_c = (_mean3((_mean3(o*o) - m*m).clip(0)) for o, m in ((g, mg), (c, mc)))
@@ -49,6 +52,7 @@ def guided_rows(
     chroma,  # [h,w,2] = (Cb, Cr)
     size,  # (width, height) of the photo
     guide,  # [h,w] luma in 0..1 at the chroma's size
+    threads=1,  # planes that are made wide at once
 ):  # function of (first row, end row, luma [n,width] of these rows), which gives their Cb and Cr, each float32 [n,width]
     "Chroma at the photo's size, with the edges of the photo's luma, some rows at a time."
     (h, w), (width, height) = guide.shape, size
@@ -58,7 +62,9 @@ def guided_rows(
     planes += list(slopes(planes[2], np.stack(planes[:2], -1)))
     h = len(planes[2])
     planes = np.pad(planes, [(0, 0), (2, 2), (0, 0)], mode='edge')
-    wide = _resize(planes.reshape(5*(h + 4), -1), (width, 5*(h + 4))).reshape(5, h + 4, width)
+    wide = np.empty((5, h + 4, width), np.float32)
+    def widen(i): wide[i] = _resize(planes[i], (width, h + 4))
+    with ThreadPoolExecutor(threads) as ex: list(ex.map(widen, range(5)))
     def rows(first, end, y):
         src, weights = _cubic_rows(first, end, height, h)
         cb, cr, low, a_cb, a_cr = weights @ wide[:, src]
