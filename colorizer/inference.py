@@ -91,12 +91,12 @@ def _providers(names):
 
 # %% ../nbs/10_inference.ipynb #774358a3
 def _best_size(session):
-    "The side of the crops in the last training stage, as a multiple of 32; 192 if the model doesn't say"
+    "The side of the crops in the last training stage, as a multiple of 32; 192 if that is less, or the model doesn't say"
     try:
         recipe = json.loads(session.get_modelmeta().custom_metadata_map['colorizer.facts'])['recipe']
         trained = int((recipe[-1] if isinstance(recipe, list) else recipe)['size'])
     except (LookupError, ValueError, TypeError): return 192
-    return min(max(32, round(trained/32)*32), 2048)
+    return min(max(192, round(trained/32)*32), 2048)
 
 # %% ../nbs/10_inference.ipynb #78be6693
 class Colorizer:

@@ -117,7 +117,7 @@ def test_going_on_from_earlier_weights_and_from_the_default_model(run, work):
         name = 'encoder.features.0.0.weight'
         np.testing.assert_allclose(b.get_tensor(name), a.get_tensor(name), atol=1e-6)  # at a rate of 0 nothing is learned
     tuned, shipped = work/'tuned.jpg', work/'shipped.jpg'
-    for out, more in ((tuned, ['--model', work/'tuned/model.onnx']), (shipped, [])): assert colorizer(sample_photos()['cat'], '-o', out, *more).returncode == 0
+    for out, more in ((tuned, ['--model', work/'tuned/model.onnx']), (shipped, [])): assert colorizer(sample_photos()['cat'], '-o', out, '--size', 192, *more).returncode == 0
     difference = np.abs(np.asarray(Image.open(tuned), float) - np.asarray(Image.open(shipped), float)).mean()
     assert difference < 1, difference
 
