@@ -4,7 +4,7 @@
 
 PHOTOS are those that the run was given: what was held out follows from their contents and the seed. Of several files the mean of the weights is taken, or with `--outputs` the
 mean of what each network says. `--looks 160 192 256` takes the mean over copies of the photo of several sizes, `--mirrored` over the photo and its mirror image.
-The last column is at equal colour: chroma brought to 55 % of the photos' colourfulness.
+The last line is at equal colour: chroma brought to 55 % of the photos' colourfulness.
 """
 import argparse, tempfile
 from pathlib import Path

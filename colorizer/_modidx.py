@@ -463,6 +463,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'colorizer/inference.py'),
                                      'colorizer.inference.ModelError': ('inference.html#modelerror', 'colorizer/inference.py'),
                                      'colorizer.inference._best_size': ('inference.html#_best_size', 'colorizer/inference.py'),
+                                     'colorizer.inference._channels': ('inference.html#_channels', 'colorizer/inference.py'),
                                      'colorizer.inference._check_contract': ('inference.html#_check_contract', 'colorizer/inference.py'),
                                      'colorizer.inference._light': ('inference.html#_light', 'colorizer/inference.py'),
                                      'colorizer.inference._name': ('inference.html#_name', 'colorizer/inference.py'),

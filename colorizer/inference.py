@@ -180,11 +180,16 @@ def _light(pixels):
     "Luma of grey [H,W] or RGB [H,W,3] pixels, float32 in 0..1"
     return luma(pixels) if pixels.ndim == 3 else pixels*np.float32(1/np.iinfo(pixels.dtype).max)
 
-def _paint(y, cb, cr, top):
-    "Luma and chroma, fitted into the gamut, as R, G and B from 0 to `top`; may use up the memory of what it is given"
-    r, b, y, tiny = np.multiply(cr, 1.402*top, out=cr), np.multiply(cb, 1.772*top, out=cb), np.multiply(y, top, out=y), np.float32(1e-6)
+def _channels(cb, cr, top):
+    "What chroma adds to luma in R, G and B, where white is `top`; uses up the memory of `cb` and `cr`"
+    r, b = np.multiply(cr, 1.402*top, out=cr), np.multiply(cb, 1.772*top, out=cb)
     g = r*np.float32(-.299/.587)
     g -= b*np.float32(.114/.587)
+    return r, g, b
+
+def _paint(y, cb, cr, top):
+    "Luma and chroma, fitted into the gamut, as R, G and B from 0 to `top`; may use up the memory of what it is given"
+    (r, g, b), y, tiny = _channels(cb, cr, top), np.multiply(y, top, out=y), np.float32(1e-6)
     low, high = np.minimum(np.minimum(r, g), b), np.maximum(np.maximum(r, g), b)
     low += y
     high += y
@@ -278,9 +283,7 @@ def _squares(y):
 # %% ../nbs/10_inference.ipynb #5c4f7a04
 def _offsets(cb, cr, low, high):
     "What chroma adds to R, G and B of all four pixels, whole numbers: R + 2⁸·G + 2¹⁶·B + 2²⁴·255; may use up the memory of `cb` and `cr`"
-    r, b, tiny = np.multiply(cr, np.float32(1.402*255), out=cr), np.multiply(cb, np.float32(1.772*255), out=cb), np.float32(1e-6)
-    g = r*np.float32(-.299/.587)
-    g -= b*np.float32(.114/.587)
+    (r, g, b), tiny = _channels(cb, cr, np.float32(255)), np.float32(1e-6)
     down, up = tiny - np.minimum(np.minimum(r, g), b), tiny + np.maximum(np.maximum(r, g), b)
     s = np.minimum(np.divide(low, down, out=down), np.divide(np.uint8(255) - high, up, out=up))
     np.minimum(s, 1, out=s)
