@@ -23,7 +23,7 @@ def make(folder, n, megapixels):
     "Grey photos of 3:2 with grain; their mean size in bytes"
     import numpy as np
     from PIL import Image
-    from colorizer.photo import open_photo, sample_photos
+    from colorizer.inference.photo import open_photo, sample_photos
     width, rng = round((megapixels*1.5e6)**.5), np.random.default_rng(0)
     names = [*sample_photos().values()]
     noise = rng.normal(0, 5, (round(width/1.5), width))

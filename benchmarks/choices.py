@@ -12,12 +12,15 @@ import torch
 from fastai.torch_core import set_seed
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from colorizer.architecture import create_unet, rgb_to_ycbcr, ycbcr_to_rgb
-from colorizer.data import age, find_photos, prepare, split_photos, to_grey
-from colorizer.evaluation import colourfulness
-from colorizer.loss import FeatureLoss
-from colorizer.recipe import device_name, progressive_resizing
-from colorizer.training import Stage, batch_psnr, colour, load_weights, to_arrays
+from colorizer.training.architecture import create_unet, rgb_to_ycbcr, ycbcr_to_rgb
+from colorizer.training.data import age, prepare, split_photos, to_grey
+from colorizer.inference.photo import find_photos
+from colorizer.evaluation.metrics import colourfulness
+from colorizer.training.loss import FeatureLoss
+from colorizer.training.command import device_name
+from colorizer.training.recipe import progressive_resizing
+from colorizer.training.learner import Stage, batch_psnr, colour, to_arrays
+from colorizer.training.checkpoints import load_weights
 from recipe_ablations import spread, square_batches  # beside this file
 
 SHARE = .55  # of the photos' colourfulness: every variant is also judged at this one, its colours made stronger or weaker

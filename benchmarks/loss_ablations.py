@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from fastai.torch_core import set_seed
 
-from colorizer.architecture import create_unet
-from colorizer.data import prepare, split_photos, to_grey
-from colorizer.evaluation import compare
-from colorizer.loss import FeatureLoss, vgg_features
-from colorizer.recipe import device_name, progressive_resizing
-from colorizer.training import Stage, colour, load_weights, to_arrays
+from colorizer.training.architecture import create_unet
+from colorizer.training.data import prepare, split_photos, to_grey
+from colorizer.evaluation.metrics import compare
+from colorizer.training.loss import FeatureLoss, vgg_features
+from colorizer.training.command import device_name
+from colorizer.training.recipe import progressive_resizing
+from colorizer.training.learner import Stage, colour, to_arrays
+from colorizer.training.checkpoints import load_weights
 from recipe_ablations import spread, square_batches  # beside this file
 
 LAYERS = (3, 8, 11)  # relu1_2, relu2_2, relu3_1 of VGG-19

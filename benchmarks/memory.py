@@ -18,7 +18,7 @@ def make(path, megapixels, deep, mode='L'):
     "A photo of 3:2 with grain, grey or RGB"
     import numpy as np
     from PIL import Image
-    from colorizer.photo import open_photo, sample_photos
+    from colorizer.inference.photo import open_photo, sample_photos
     width = round((megapixels*1.5e6)**.5)
     a = np.asarray(open_photo(sample_photos()['china']).convert(mode).resize((width, round(width/1.5)), Image.Resampling.BICUBIC))
     noise = np.random.default_rng(0).normal(0, 5, (512, 512))
@@ -30,8 +30,8 @@ def make(path, megapixels, deep, mode='L'):
 
 def measure(path, out):
     "Colour one file; what it took, as JSON on standard output"
-    from colorizer.files import FORMATS, colorize_file
-    from colorizer.inference import Colorizer
+    from colorizer.inference.files import FORMATS, colorize_file
+    from colorizer.inference.colorizer import Colorizer
     from PIL import Image
     Image.MAX_IMAGE_PIXELS = None
     c = Colorizer()

@@ -42,8 +42,8 @@ def encode(img, path):
 
 def measure(colorizer, photo, out, n):
     "Medians of seconds: decode, encode, network, colour the file"
-    from colorizer.files import colorize_file
-    from colorizer.inference import render_size
+    from colorizer.inference.files import colorize_file
+    from colorizer.inference.colorizer import render_size
     colorize_file(colorizer, photo, out)  # makes the result that is to be encoded, and warms everything
     result = decode(out)
     small = np.zeros(render_size(*result.size, colorizer.size)[::-1], np.float32)
@@ -82,7 +82,7 @@ def main():
     parser.add_argument('megapixels', nargs='*', type=float, default=[12, 24], help='none with 0: the command only')
     parser.add_argument('-n', type=int, default=7, help='repeats')
     args = parser.parse_args()
-    from colorizer.inference import Colorizer
+    from colorizer.inference.colorizer import Colorizer
     colorizer = Colorizer()
     print(f'{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n')
     if any(args.megapixels): print('| megapixels | photo | decode | encode | network | colour the file | ÷ (2·(decode + encode) + network) |\n|---:|---|---:|---:|---:|---:|---:|')

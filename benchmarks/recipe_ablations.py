@@ -10,11 +10,13 @@ from pathlib import Path
 import torch
 from fastai.torch_core import set_seed
 
-from colorizer.architecture import create_unet
-from colorizer.data import PhotoSet, prepare, split_photos, to_grey
-from colorizer.loss import FeatureLoss
-from colorizer.recipe import device_name, progressive_resizing
-from colorizer.training import Stage, batch_psnr, colour_share, load_weights
+from colorizer.training.architecture import create_unet
+from colorizer.training.data import PhotoSet, prepare, split_photos, to_grey
+from colorizer.training.loss import FeatureLoss
+from colorizer.training.command import device_name
+from colorizer.training.recipe import progressive_resizing
+from colorizer.training.learner import Stage, batch_psnr, colour_share
+from colorizer.training.checkpoints import load_weights
 
 # Nothing levels off in so few epochs, and nothing should: every variant gets its whole budget.
 whole = dict(patience=99)

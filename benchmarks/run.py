@@ -44,7 +44,7 @@ def fastai_learner(model, size):
     "A Learner whose `predict` takes the path of a photo"
     from fastai.vision.all import DataBlock, ImageBlock, Learner, Normalize, Resize, imagenet_stats
     from fastai.losses import L1LossFlat
-    from colorizer.photo import sample_photos
+    from colorizer.inference.photo import sample_photos
     photos = list(map(str, sample_photos().values()))
     block = DataBlock((ImageBlock, ImageBlock), get_items=lambda o: photos, item_tfms=Resize(size), batch_tfms=Normalize.from_stats(*imagenet_stats))
     return Learner(block.dataloaders(photos, bs=2, device='cpu'), model, loss_func=L1LossFlat()), photos[0]
@@ -59,9 +59,9 @@ def session(path, profile=None):
 
 def inference(args, state):
     import numpy as np, torch
-    from colorizer.architecture import create_unet
-    from colorizer.export import export_onnx, model_from_onnx
-    from colorizer.inference import default_model
+    from colorizer.training.architecture import create_unet
+    from colorizer.training.export import export_onnx, model_from_onnx
+    from colorizer.inference.colorizer import default_model
     tmp = state['tmp']
     resnet, shipped, fast = create_unet('resnet34', pretrained=False).eval(), model_from_onnx(), fastai_unet()
     torch.nn.init.normal_(resnet.decoder.out[0].weight, std=.01)  # else all outputs are zero, and nothing is compared
@@ -118,7 +118,7 @@ def inference(args, state):
 def _grey(size):
     import numpy as np
     from PIL import ImageOps
-    from colorizer.photo import open_photo, sample_photos
+    from colorizer.inference.photo import open_photo, sample_photos
     return np.asarray(ImageOps.fit(open_photo(sample_photos()['china']).convert('L'), (size, size)), np.float32)/255
 
 def convolutions(args, state):
@@ -128,7 +128,7 @@ def convolutions(args, state):
 def layers(args, state, height, width):
     "The shipped model's convolutions in ONNX Runtime's profile, against the measured rate"
     import numpy as np
-    from colorizer.inference import default_model
+    from colorizer.inference.colorizer import default_model
     s = session(default_model(), state['tmp']/'profile')
     for _ in range(3 if args.quick else 12): s.run(None, {'luma': np.random.rand(1, 1, height, width).astype(np.float32)})
     nodes = {}
@@ -207,7 +207,7 @@ def start(args, state):
 # --- sizes
 
 def size(args, state):
-    from colorizer.inference import default_model
+    from colorizer.inference.colorizer import default_model
     root = Path(__import__('colorizer').__file__).parent
     own = sum(o.stat().st_size for o in root.rglob('*') if o.is_file() and '__pycache__' not in o.parts)
     rows = [{'what': 'colorizer itself, unpacked', 'MB': f'{own/1e6:.1f}'}, {'what': 'of it, the model', 'MB': f'{default_model().stat().st_size/1e6:.1f}'}]
@@ -272,9 +272,9 @@ class Lesson7Loss:
 
 def training(args, state):
     import torch
-    from colorizer.architecture import create_unet
-    from colorizer.loss import FeatureLoss, block_ends, vgg_features
-    from colorizer.training import has_bf16
+    from colorizer.training.architecture import create_unet
+    from colorizer.training.loss import FeatureLoss, block_ends, vgg_features
+    from colorizer.training.learner import has_bf16
     from torchvision.models import vgg16_bn
     half = has_bf16(torch.device('cpu'))
     torch.manual_seed(0)
@@ -290,7 +290,7 @@ def training(args, state):
     with torch.autocast('cpu', torch.bfloat16, enabled=half): rough = float(ours(a, b))
     fast = fastai_unet().train()
     own = create_unet('resnet34', pretrained=False, head='rgb').to(memory_format=torch.channels_last).train()
-    from colorizer.export import model_from_onnx
+    from colorizer.training.export import model_from_onnx
     shipped = create_unet(model_from_onnx().config['name'], pretrained=False).to(memory_format=torch.channels_last).train()
     plain = FeatureLoss()
     rows, worst, cases = [], [], [(32, 2)] if args.quick else [(64, 16), (128, 8), (256, 2)]
@@ -325,8 +325,8 @@ def training(args, state):
 def data(args, state):
     import numpy as np
     from PIL import Image
-    from colorizer.data import PhotoSet, colour_dls, prepare
-    from colorizer.photo import open_photo, sample_photos
+    from colorizer.training.data import PhotoSet, colour_dls, prepare
+    from colorizer.inference.photo import open_photo, sample_photos
     folder, n = state['tmp']/'png', 2 if args.quick else 8
     folder.mkdir(exist_ok=True)
     width, height = (510, 351) if args.quick else (2040, 1404)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 def make(folder, n):
     "Photos of 96 pixels, cut from the embedded ones"
     import numpy as np
-    from colorizer.photo import open_photo, sample_photos
+    from colorizer.inference.photo import open_photo, sample_photos
     rng, photos = np.random.default_rng(0), [open_photo(o).convert('RGB') for o in sample_photos().values()]
     for i in range(n):
         img = photos[i%len(photos)]

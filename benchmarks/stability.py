@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from skimage.color import rgb2lab
 
-from colorizer.inference import Colorizer
-from colorizer.photo import find_photos, open_photo
+from colorizer.inference.colorizer import Colorizer
+from colorizer.inference.photo import find_photos, open_photo
 
 
 def ab(img): return rgb2lab(np.asarray(img.convert('RGB')))[..., 1:]

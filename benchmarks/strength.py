@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 
 from choices import SHARE, figures, held_out  # beside this file
-from colorizer.architecture import rgb_to_ycbcr, ycbcr_to_rgb
-from colorizer.data import prepare, split_photos
-from colorizer.export import mean_weights
-from colorizer.training import colour, load_weights
+from colorizer.training.architecture import rgb_to_ycbcr, ycbcr_to_rgb
+from colorizer.training.data import prepare, split_photos
+from colorizer.training.export import mean_weights
+from colorizer.training.learner import colour
+from colorizer.training.checkpoints import load_weights
 
 
 def chroma(net, grey, side, mirrored):

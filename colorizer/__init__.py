@@ -4,6 +4,6 @@ __version__ = "0.1.0"
 def __getattr__(name):
     "`colorizer.Colorizer` without the cost of its imports until somebody asks for it"
     if name == "Colorizer":
-        from .inference import Colorizer
+        from .inference.colorizer import Colorizer
         return Colorizer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

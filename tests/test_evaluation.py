@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from scipy.signal import convolve2d
 
-from colorizer import evaluation as ev
-from colorizer.photo import PhotoError
+from colorizer.evaluation import metrics as ev
+from colorizer.inference.photo import PhotoError
 
 # Sharma, Wu & Dalal (2005), "The CIEDE2000 color-difference formula: implementation notes, supplementary test data, and mathematical
 # observations", Color Research & Application 30(1), table 1: L1 a1 b1 L2 a2 b2 dE00.

@@ -8,12 +8,13 @@ torch = pytest.importorskip('torch')
 import onnx
 from torch import nn
 
-from colorizer.architecture import create_unet
+from colorizer.training.architecture import create_unet
 from colorizer.cli import main
-from colorizer.export import model_from_onnx
-from colorizer.inference import Colorizer
-from colorizer.photo import luma, open_photo, sample_photos, split, to_rgb_array
-from colorizer.training import save_weights
+from colorizer.training.export import model_from_onnx
+from colorizer.inference.colorizer import Colorizer
+from colorizer.inference.colour import luma, split
+from colorizer.inference.photo import open_photo, sample_photos, to_rgb_array
+from colorizer.training.checkpoints import save_weights
 
 
 @pytest.fixture(scope='module')

@@ -7,9 +7,10 @@ import pytest
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin, PngImagePlugin
 
 from colorizer.cli import main
-from colorizer.files import FORMATS, SOFTWARE, colorize_file, format_for
-from colorizer.inference import Colorizer, merge_halved
-from colorizer.photo import PhotoError, heic_plugin, luma, open_photo, sample_photos, split, srgb_profile, to_pixels, to_rgb_array
+from colorizer.inference.files import FORMATS, SOFTWARE, colorize_file, format_for
+from colorizer.inference.colorizer import Colorizer, merge_halved
+from colorizer.inference.photo import PhotoError, heic_plugin, open_photo, sample_photos, srgb_profile, to_pixels, to_rgb_array
+from colorizer.inference.colour import luma, split
 from known import known_model
 
 ROOT = Path(__file__).parent.parent
@@ -412,7 +413,7 @@ def test_sixteen_bits_of_colour_stand_upright(tiny, tmp_path, orientation):
 
 def test_without_opencv_a_note_says_that_8_bits_were_read(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'cv2', None)
-    monkeypatch.setattr('colorizer.files.find_spec', lambda name: None)
+    monkeypatch.setattr('colorizer.inference.files.find_spec', lambda name: None)
     assert colorize_file(tiny, png16(3), tmp_path/'out.png')['notes'] == ['read with 8 bits per channel, so it comes out with 8 (for 16: pip install "colorizer[deep]")']
 
 
@@ -464,11 +465,11 @@ def test_the_luma_of_a_colour_jpeg_is_taken_as_it_was_stored(model, tmp_path):
 @pytest.mark.parametrize('make, big', [(grey, True), (grey, False), (colour, True), (colour, False)])
 def test_a_large_jpeg_gets_its_chroma_at_half_the_size_and_nothing_else_changes(make, big, model, monkeypatch, tmp_path):
     "Cameras do the same. The luma is kept, and the colours are those that the small result has"
-    monkeypatch.setattr('colorizer.files.LARGE', 600*401 if big else 600*401 + 1)
+    monkeypatch.setattr('colorizer.inference.files.LARGE', 600*401 if big else 600*401 + 1)
     photo, how = make().resize((600, 401), Image.Resampling.BICUBIC), {} if make is grey else dict(subsampling=2)
     (tmp_path/'a.jpg').write_bytes(save(photo, 'JPEG', quality=95, **how))
     used, c = [], Colorizer(model, 64)
-    monkeypatch.setattr('colorizer.inference.merge_halved', lambda *a, **kw: used.append(1) or merge_halved(*a, **kw))
+    monkeypatch.setattr('colorizer.inference.colorizer.merge_halved', lambda *a, **kw: used.append(1) or merge_halved(*a, **kw))
     colorize_file(c, tmp_path/'a.jpg', tmp_path/'out.jpg')
     out, whole = Image.open(tmp_path/'out.jpg'), np.asarray(c.colorize(Image.open(tmp_path/'a.jpg').convert('L')))
     assert bool(used) == big and JpegImagePlugin.get_sampling(out) == (2 if big or make is colour else 0) and out.size == (600, 401)
@@ -477,7 +478,7 @@ def test_a_large_jpeg_gets_its_chroma_at_half_the_size_and_nothing_else_changes(
 
 
 def test_the_real_photos_are_in_colour_and_their_prints_are_not():
-    from colorizer.files import has_colour
+    from colorizer.inference.files import has_colour
     for path in sample_photos().values():
         rgb = to_rgb_array(open_photo(path))
         y = luma(rgb)[..., None]
@@ -740,7 +741,7 @@ def test_batches(model, tmp_path):
 
 
 def test_models_and_providers_that_are_none(model, tmp_path):
-    from colorizer.inference import ModelError
+    from colorizer.inference.colorizer import ModelError
     (tmp_path/'weights.pth').write_bytes(b'PK\3\4' + b'x'*99)
     for kw, why in [(dict(model=tmp_path/'weights.pth'), 'not an ONNX model'), (dict(model=tmp_path/'none.onnx'), 'no such model'), (dict(providers='cuda'), 'onnxruntime-gpu'),
                     (dict(providers='abacus'), 'no such provider')]:
@@ -752,7 +753,7 @@ def test_models_and_providers_that_are_none(model, tmp_path):
 @pytest.mark.parametrize('change, why', [('name', 'not a colorizer model'), ('channels', 'not a colorizer model'), ('size', 'fixed size'), ('format', 'of format 2')])
 def test_onnx_models_of_another_kind(model, change, why, tmp_path):
     import onnx
-    from colorizer.inference import ModelError
+    from colorizer.inference.colorizer import ModelError
     m = onnx.load(model)
     dims = m.graph.input[0].type.tensor_type.shape.dim
     if change == 'name': m.graph.input[0].name = m.graph.node[0].input[0] = 'image'

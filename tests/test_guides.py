@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from colorizer.cli import _parser
-from colorizer.photo import sample_photos
+from colorizer.inference.photo import sample_photos
 
 ROOT = Path(__file__).parent.parent
 GUIDES = sorted((ROOT/'docs/pages/guides').glob('*.md'))

@@ -3,7 +3,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from colorizer.loss import FeatureLoss, LossError, reference_photos, to_chroma, vgg_features
+from colorizer.training.loss import FeatureLoss, LossError, reference_photos, to_chroma, vgg_features
 
 LAYERS = (3, 8, 11)
 

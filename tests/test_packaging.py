@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 import colorizer
-from colorizer.photo import sample_photos
+from colorizer.inference.photo import sample_photos
 
 ROOT = Path(__file__).parent.parent
 MB = 10**6
@@ -59,12 +59,12 @@ def test_the_wheel_holds_what_it_needs_and_nothing_else(wheel):
     assert {o for o in names if o.startswith(info)} == {info + o for o in
         ('METADATA', 'WHEEL', 'RECORD', 'entry_points.txt', 'top_level.txt', 'licenses/LICENSE')}
     here = ROOT/'colorizer'
-    modules = {f'colorizer/{p.name}' for p in here.glob('*.py')}
+    modules = {f'colorizer/{p.relative_to(here).as_posix()}' for p in here.rglob('*.py')}
     photos = {f'colorizer/photos/{p.name}' for p in sample_photos().values()} | {'colorizer/photos/README.md'}
     models = {f'colorizer/models/{p.name}' for p in (here/'models').iterdir()}
     pages = {f'colorizer/pages/{p.name}' for p in (here/'pages').iterdir()}
     assert {Path(o).suffix for o in pages} == {'.html', '.css', '.js'}
-    assert {'colorizer/__init__.py', 'colorizer/__main__.py', 'colorizer/photo.py', 'colorizer/inference.py', 'colorizer/cli.py'} <= modules
+    assert {'colorizer/__init__.py', 'colorizer/__main__.py', 'colorizer/inference/photo.py', 'colorizer/training/recipe.py', 'colorizer/cli.py'} <= modules
     assert 'colorizer/models/default.onnx' in models and {Path(o).suffix for o in models} <= {'.onnx', '.safetensors', '.md', '.json'}
     assert {o for o in names if not o.startswith(info)} == modules | photos | models | pages
 
@@ -117,23 +117,28 @@ sys.exit(main(['photo.jpg']))
     assert run(sys.executable, entry, '--version', cwd=tmp_path, PYTHONPATH=str(site)) == f'colorizer {colorizer.__version__}\n'
 
 
+def modules_of(tree):
+    "path below `colorizer` → text"
+    return {p.relative_to(tree/'colorizer').as_posix(): p.read_text(encoding='utf-8') for p in (tree/'colorizer').rglob('*.py')}
+
+
 def test_the_library_is_what_the_notebooks_export(tree):
-    before = {p.name: p.read_text(encoding='utf-8') for p in (tree/'colorizer').glob('*.py')}
-    exported = {f"{m[1].replace('.', '/')}.py" for p in (tree/'nbs').glob('*.ipynb') if (m := re.search(r'#\| default_exp (\S+?)(\\n|")', p.read_text(encoding='utf-8')))}
-    by_hand = {'__init__.py', '__main__.py', '_modidx.py'}
+    before = modules_of(tree)
+    exported = {f"{m[1].replace('.', '/')}.py" for p in (tree/'nbs').rglob('*.ipynb') if (m := re.search(r'#\| default_exp (\S+?)(\\n|")', p.read_text(encoding='utf-8')))}
+    by_hand = {'__init__.py', '__main__.py', '_modidx.py'} | {f'{o}/__init__.py' for o in ('inference', 'training', 'evaluation')}
     assert set(before) == exported | by_hand
     for name in exported: (tree/'colorizer'/name).unlink()  # what comes back comes from a notebook
     run(Path(sys.executable).parent/'nbdev-export', cwd=tree)
-    after = {p.name: p.read_text(encoding='utf-8') for p in (tree/'colorizer').glob('*.py')}
+    after = modules_of(tree)
     assert set(after) == set(before)
     assert [k for k in before if after[k] != before[k]] == []  # else: nbdev-export, and commit
 
 
 def test_notebooks_are_clean_and_small(tree):
-    before = {p.name: p.read_text(encoding='utf-8') for p in (tree/'nbs').glob('*.ipynb')}
+    before = {p: p.read_text(encoding='utf-8') for p in (tree/'nbs').rglob('*.ipynb')}
     run(Path(sys.executable).parent/'nbdev-clean', cwd=tree)
-    assert [k for k, v in before.items() if (tree/'nbs'/k).read_text(encoding='utf-8') != v] == []  # else: nbdev-clean, and commit
-    assert [k for k, v in before.items() if len(v) > MB] == []
+    assert [p.name for p, v in before.items() if p.read_text(encoding='utf-8') != v] == []  # else: nbdev-clean, and commit
+    assert [p.name for p, v in before.items() if len(v) > MB] == []
 
 
 def test_embedded_photos_are_small_and_accounted_for():

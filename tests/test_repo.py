@@ -2,7 +2,7 @@
 import ast, hashlib, json, re, subprocess, sys
 from pathlib import Path
 
-from colorizer.inference import default_model
+from colorizer.inference.colorizer import default_model
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,7 +33,7 @@ def test_ci_runs_what_the_readme_says():
 def test_import_cells_hold_imports_only():
     "The docs are built by running import cells alone: code beside an import would run without what it needs"
     mixed = []
-    for path in sorted((ROOT/'nbs').glob('*.ipynb')):
+    for path in sorted((ROOT/'nbs').rglob('*.ipynb')):
         for cell in json.loads(path.read_text(encoding='utf-8'))['cells']:
             if cell['cell_type'] != 'code': continue
             kinds = {isinstance(o, (ast.Import, ast.ImportFrom)) for o in ast.parse(''.join(cell['source'])).body}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from colorizer import benchmark as b
-from colorizer import report as r
+from colorizer.evaluation import benchmark as b
+from colorizer.evaluation import report as r
 from colorizer.cli import main
-from colorizer.photo import sample_photos
+from colorizer.inference.photo import sample_photos
 
 pytest.importorskip('jinja2')
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
@@ -100,10 +100,10 @@ def test_without_jinja_it_says_so_before_it_works(monkeypatch, capsys, tmp_path)
 @pytest.mark.parametrize('flag', ['--lpips', '--fid'])
 def test_weights_that_cannot_be_had_stop_it_before_it_works(flag, monkeypatch, capsys):
     def refuse(*args): raise OSError('no route to host')
-    monkeypatch.setattr('colorizer.evaluation._alexnet', refuse); monkeypatch.setattr('colorizer.evaluation._inception', refuse)
+    monkeypatch.setattr('colorizer.evaluation.metrics._alexnet', refuse); monkeypatch.setattr('colorizer.evaluation.metrics._inception', refuse)
     monkeypatch.setattr(b, 'compare', lambda *args: {}['the long work has begun'])
     with monkeypatch.context() as m:
-        m.setattr('colorizer.report.protocol', b.protocol)
+        m.setattr('colorizer.evaluation.report.protocol', b.protocol)
         assert main(['evaluate', str(sample_photos()['cat']), flag]) == 1
     out, err = capsys.readouterr()
     assert out == '' and "weights can't be downloaded (no route to host)" in err and len(err.splitlines()) == 1

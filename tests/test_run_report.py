@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from colorizer.photo import sample_photos
-from colorizer.run_report import commands, read_run, state_of, write_report
+from colorizer.inference.photo import sample_photos
+from colorizer.training.run_report import commands, read_run, state_of, write_report
 
 STAGES = [dict(size=64, bs=32, frozen_epochs=1, epochs=8, frozen_lr=2e-3, lr=1.5e-3, encoder_factor=.05),
           dict(size=128, bs=16, frozen_epochs=0, epochs=4, frozen_lr=1e-3, lr=1e-3, encoder_factor=.05)]

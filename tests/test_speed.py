@@ -45,7 +45,7 @@ def test_variants_take_turns_and_ratios_are_of_rounds(benchmarks):
 
 def test_lesson_7_and_ours_are_the_same_loss(benchmarks):
     import run as bench
-    from colorizer.loss import FeatureLoss, vgg_features
+    from colorizer.training.loss import FeatureLoss, vgg_features
     torch.manual_seed(0)
     vgg = vgg_features('vgg16_bn', pretrained=False, layers=(12,))
     theirs, ours = bench.Lesson7Loss(vgg, (5, 12), (5, 15)), FeatureLoss(vgg, (5, 12), 1/.226, 0, (5., 15.), (25*5e3, 225*5e3), scale=False)
@@ -58,7 +58,7 @@ def test_lesson_7_and_ours_are_the_same_loss(benchmarks):
 
 
 def test_the_loss_computes_only_what_counts(monkeypatch):
-    from colorizer import loss
+    from colorizer.training import loss
     def never(*_): raise AssertionError('computed for nothing')
     monkeypatch.setattr(loss, 'chroma_loss', never)
     pair = torch.rand(2, 2, 3, 16, 16)

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from colorizer.cli import main
-from colorizer.photo import sample_photos
+from colorizer.inference.photo import sample_photos
 
 SMOKE = ['--size', 32, 48, '--bs', 4, '--frozen-epochs', 1, 0, '--epochs', 2, '--warmup', 0]
 
@@ -165,8 +165,8 @@ def test_kill_9_at_random_points(run, work):
 
 PATCHED = """
 import os, sys
-import colorizer.recipe as recipe
-write, left = recipe._write_through, {n}
+import colorizer.training.checkpoints as checkpoints
+write, left = checkpoints._write_through, {n}
 def half(path, data):
     global left
     left -= 1
@@ -174,7 +174,7 @@ def half(path, data):
         write(path, bytes(data)[:1000])
         os._exit(9)
     write(path, data)
-recipe._write_through = half
+checkpoints._write_through = half
 from colorizer.cli import main
 sys.exit(main())
 """
@@ -233,13 +233,14 @@ import json, os, sys
 import torch, torch.distributed as dist
 from copy import deepcopy
 from pathlib import Path
-import colorizer.data as data
+import colorizer.training.data as data
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
-from colorizer.architecture import create_unet
-from colorizer.data import PhotoSet
-from colorizer.recipe import join_processes, progressive_resizing
-from colorizer.training import Stage
+from colorizer.training.architecture import create_unet
+from colorizer.training.data import PhotoSet
+from colorizer.training.distributed import join_processes
+from colorizer.training.recipe import progressive_resizing
+from colorizer.training.learner import Stage
 photos, out = [Path(o) for o in sys.argv[2:]], Path(sys.argv[1])
 out.mkdir(exist_ok=True)
 join_processes()
@@ -311,7 +312,7 @@ def test_two_processes_resume(work):
 
 def test_div2k_is_trained_on_and_its_validation_set_is_kept_for_the_end(work, monkeypatch):
     "The download itself is tested in test_data.py"
-    import colorizer.recipe as recipe
+    import colorizer.training.command as command
     fetched = []
     for split, n in (('train', range(3)), ('valid', [3])):
         (work/split).mkdir()
@@ -320,7 +321,7 @@ def test_div2k_is_trained_on_and_its_validation_set_is_kept_for_the_end(work, mo
     def fetch(root, split):
         fetched.append(split)
         return work/split
-    monkeypatch.setattr(recipe, 'fetch_div2k', fetch)
+    monkeypatch.setattr(command, 'fetch_div2k', fetch)
     r = colorizer('train', 'div2k', '--out', work/'div2k', '--size', 32, '--bs', 4, '--frozen-epochs', 0, '--epochs', 1, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors')
     assert r.returncode == 0, r.stderr
     photos = json.loads((work/'div2k/config.json').read_text())['photos']
@@ -350,7 +351,7 @@ def test_bad_input_is_one_line(work, words, says):
 
 
 def test_a_loss_that_is_no_number_stops_with_the_last_good_weights_kept(work, monkeypatch):
-    from colorizer.training import ColourLearner
+    from colorizer.training.learner import ColourLearner
     forward, calls = ColourLearner._forward, []
     def spoilt(self, x, y):
         calls.append(self.training)

@@ -4,9 +4,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from colorizer.cli import main
-from colorizer.inference import Colorizer, merge
-from colorizer.photo import PhotoError, compose, luma, open_photo, resize_chroma, sample_photos, split, to_rgb_array
-from colorizer.upsampling import guided_rows
+from colorizer.inference.colorizer import Colorizer, merge
+from colorizer.inference.photo import PhotoError, open_photo, sample_photos, to_rgb_array
+from colorizer.inference.colour import compose, luma, resize_chroma, split
+from colorizer.inference.upsampling import guided_rows
 
 
 def reduced(rgb, factor):

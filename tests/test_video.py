@@ -11,9 +11,10 @@ av = pytest.importorskip('av', reason='PyAV is not installed (extra: video)')
 pytest.importorskip('cv2', reason='OpenCV is not installed (extra: video)')
 
 from colorizer.cli import main
-from colorizer.inference import Colorizer
-from colorizer.photo import luma, open_photo, sample_photos, to_rgb_array
-from colorizer.video import Smoother, VideoError, colorize_video, flicker
+from colorizer.inference.colorizer import Colorizer
+from colorizer.inference.colour import luma
+from colorizer.inference.photo import open_photo, sample_photos, to_rgb_array
+from colorizer.inference.video import Smoother, VideoError, colorize_video, flicker
 
 ROOT = Path(__file__).parent.parent
 PHOTO = {k: to_rgb_array(open_photo(p)) for k, p in sample_photos().items()}
@@ -173,8 +174,8 @@ def test_killed_and_resumed_gives_the_same(tmp_path, colorizer):
     clip = write(tmp_path/'film.mp4', pan(n=24, step=2), sound='aac')
     whole = colorize_video(clip, tmp_path/'whole.mp4', colorizer, part=6)
     code = f'''
-from colorizer.inference import Colorizer
-from colorizer.video import colorize_video
+from colorizer.inference.colorizer import Colorizer
+from colorizer.inference.video import colorize_video
 import os, signal
 def stop(n, total): n == 15 and os.kill(os.getpid(), signal.SIGKILL)
 colorize_video({str(clip)!r}, {str(tmp_path/'again.mp4')!r}, Colorizer(size=64, threads=1), part=6, progress=stop)'''
@@ -269,8 +270,8 @@ def test_memory_does_not_grow_with_length(tmp_path):
     "Peak memory of 300 frames against 30, each in a process of its own"
     code = '''
 import resource, sys
-from colorizer.inference import Colorizer
-from colorizer.video import colorize_video
+from colorizer.inference.colorizer import Colorizer
+from colorizer.inference.video import colorize_video
 colorize_video(sys.argv[1], sys.argv[1] + '.mp4', Colorizer(size=32, threads=1), part=50)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)'''
     peak = []

@@ -12,8 +12,8 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from colorizer.benchmark import evaluate, hue_table, load_regions, open_systems, photos_to_judge, protocol, sentences, summarise, summarise_hues, table
-from colorizer.inference import Colorizer, default_model
+from colorizer.evaluation.benchmark import (evaluate, hue_table, load_regions, open_systems, photos_to_judge, protocol, sentences, summarise, summarise_hues, table)
+from colorizer.inference.colorizer import Colorizer, default_model
 
 sys.path.insert(0, str(Path(__file__).parent.parent/"benchmarks"))
 import stability  # noqa: E402
@@ -45,7 +45,7 @@ python tools/model_card.py VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS
 
 gives this page again; `colorizer evaluate VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS --regions benchmarks/valid_regions.json -o OUT` gives the same figures with
 their intervals, pictures and maps, and for any other photos. Protocol `{protocol}`. Measured with ONNX Runtime {ort}, {machine}.
-[Evaluation](../../nbs/09_evaluation.ipynb) explains the measures and where each one fails, [Benchmark](../../nbs/09a_benchmark.ipynb) the protocol.
+[Evaluation](../../nbs/course/09_evaluation.ipynb) explains the measures and where each one fails, [Benchmark](../../nbs/library/benchmark.ipynb) the protocol.
 
 Is the hue right? Of {regions} regions labelled by hand in {labelled} of these photos (`benchmarks/valid_regions.json` says how); right: not grey, and within 30° of the truth's hue in CIELAB.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from colorizer.photo import find_photos
+from colorizer.inference.photo import find_photos
 
 
 def thumbnails(path):

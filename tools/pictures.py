@@ -7,7 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 from colorizer import Colorizer
-from colorizer.photo import open_photo, photo_grid, sample_photos
+from colorizer.inference.photo import open_photo, sample_photos
+from colorizer.inference.show import photo_grid
 
 out = Path(__file__).resolve().parent.parent/"nbs/images/demo.jpg"
 colorizer = Colorizer()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from colorizer.files import IN_COLOUR
-from colorizer.inference import Colorizer
-from colorizer.photo import luma, open_photo, sample_photos, to_rgb_array
+from colorizer.inference.files import IN_COLOUR
+from colorizer.inference.colorizer import Colorizer
+from colorizer.inference.colour import luma
+from colorizer.inference.photo import open_photo, sample_photos, to_rgb_array
 
 HERE = Path(__file__).parent
 OWN = ('demo.js', 'demo.css', 'slider.js', 'worker.js', 'colour.js')

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from colorizer import Colorizer
-from colorizer.photo import luma, open_photo, sample_photos, save_photo, to_rgb_array
+from colorizer.inference.colour import luma
+from colorizer.inference.photo import open_photo, sample_photos, save_photo, to_rgb_array
 
 from . import DOCS, REPOSITORY, ROOT, adapt_links
 from .course import SiteError, parts, read, reading_minutes, title_and_lead

@@ -1,0 +1,1 @@
+"Measures, benchmark and report for ONNX models, commands and folders of pictures."

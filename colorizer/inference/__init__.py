@@ -1,0 +1,1 @@
+"Photos in, photos out: numpy, Pillow and ONNX Runtime, never torch."

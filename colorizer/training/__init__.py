@@ -1,0 +1,1 @@
+"The article: data, network, loss and recipe, with torch and fastai."
