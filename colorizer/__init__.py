@@ -1,4 +1,7 @@
+import os
+
 __version__ = "0.1.0"
+os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')  # ONNX Runtime asks for this when it is imported: else it writes a device id and looks up a host
 
 
 def __getattr__(name):

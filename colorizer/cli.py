@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'add_colour', 'Job', 'Run', 'before_after', 'Report', 'run_colour', 'main', 'add_demo', 'run_demo',
-           'add_archive', 'run_archive', 'add_data', 'run_data', 'add_course', 'run_course']
+           'add_archive', 'run_archive', 'add_evaluate', 'run_evaluate', 'add_data', 'run_data', 'add_course',
+           'run_course']
 
 # %% ../nbs/library/command.ipynb #f60824ca
 import argparse, io, json, os, subprocess, sys, time, warnings
@@ -19,7 +20,7 @@ COMMANDS = {  # word: (what it does, module, adds its options to a parser, runs 
     'demo': ('colour the photos that come with colorizer', 'colorizer.cli', 'add_demo', 'run_demo'),
     'data': ('get photos ready for training', 'colorizer.cli', 'add_data', 'run_data'),
     'train': ('train a model', 'colorizer.training.command', 'add_arguments', 'run'),
-    'evaluate': ('measure how good the colours are', 'colorizer.evaluation.report', 'add_arguments', 'run'),
+    'evaluate': ('measure how good the colours are', 'colorizer.cli', 'add_evaluate', 'run_evaluate'),
     'export': ('make an ONNX model from trained weights', 'colorizer.training.export', 'add_arguments', 'run'),
     'archive': ('colour a large collection, on many machines', 'colorizer.cli', 'add_archive', 'run_archive'),
     'app': ('a page in your browser: drop a photo, see it in colour', 'colorizer.inference.app', 'add_arguments', 'run'),
@@ -501,6 +502,22 @@ def _told(row, dst):
     if row['sha256']: out |= dict(out=f'{dst.rstrip("/")}/{row["result"]}', sha256=row['sha256'])
     return out | (dict(size=[row['width'], row['height']]) if row['width'] else {}) | dict(notes=row['reason'].split('; ') if row['reason'] else [])
 
+# %% ../nbs/library/command.ipynb #95616f9b
+def add_evaluate(parser):
+    from colorizer.evaluation.report import add_arguments
+    add_arguments(parser)
+
+def _convert(weights, path):
+    "Write the ONNX model of some trained weights to `path`"
+    from colorizer.training.checkpoints import load_weights
+    from colorizer.training.export import export_onnx
+    export_onnx(load_weights(weights), path)
+
+def run_evaluate(args) -> int:
+    "`colorizer evaluate`"
+    from colorizer.evaluation.report import run
+    return run(args, _convert)
+
 # %% ../nbs/library/command.ipynb #f5595175
 def add_data(parser):
     which = parser.add_subparsers(dest='what', required=True, metavar='prepare | div2k')
@@ -529,7 +546,7 @@ def add_course(parser):
 def run_course(args) -> int:
     "`colorizer course`: JupyterLab on the notebooks, where there are any"
     here = [args.dir] if args.dir else ['nbs', '.', Path(__file__).parent.parent/'nbs']
-    folder = next((Path(o) for o in here if (Path(o)/'00_photo.ipynb').is_file()), None)
+    folder = next((Path(o) for o in here if (Path(o)/'course'/'01_data.ipynb').is_file()), None)
     if folder is None: raise ValueError("no notebooks here. They are in the nbs folder of colorizer's source: clone it, and run `colorizer course` there")
     if find_spec('jupyterlab') is None: raise ValueError('JupyterLab is not installed. Run: pip install "colorizer[course]"')
     return subprocess.call([sys.executable, '-m', 'jupyterlab', str(folder)])

@@ -168,13 +168,26 @@ def test_words_become_systems(photos, model, tmp_path):
 def test_weights_of_a_training_run_are_what_export_makes_of_them(photos, tmp_path):
     from colorizer.training.architecture import create_unet
     from colorizer.training.export import export_onnx
-    from colorizer.training.checkpoints import save_weights
+    from colorizer.training.checkpoints import load_weights, save_weights
     net = create_unet('mobilenet_v2', pretrained=False, tf_padding=True).eval()
     save_weights(net, tmp_path/'best.safetensors')
     export_onnx(net, tmp_path/'other.onnx')
     g = ev.grey_input(ev.truth_of(photos[0].path))
-    one, other = (np.asarray(b.open_system(str(tmp_path/k), photos).colour(photos[0], g)) for k in ('best', 'other.onnx'))
-    assert (one == other).all() and b.open_system(str(tmp_path/'best'), photos).about['file'] == 'best.safetensors'
+    systems = [b.open_system(str(tmp_path/k), photos, convert=lambda weights, path: export_onnx(load_weights(weights), path)) for k in ('best', 'other.onnx')]
+    one, other = (np.asarray(s.colour(photos[0], g)) for s in systems)
+    assert (one == other).all() and systems[0].about['file'] == 'best.safetensors'
+
+def test_weights_without_a_converter_are_refused_in_one_line(photos, tmp_path):
+    (tmp_path/'best.safetensors').write_text('weights')
+    with pytest.raises(ValueError, match='weights of a training run.*colorizer export'): b.open_system(str(tmp_path/'best'), photos)
+
+def test_the_command_judges_weights_of_a_training_run(folder, tmp_path, capsys):
+    from colorizer.training.architecture import create_unet
+    from colorizer.training.checkpoints import save_weights
+    save_weights(create_unet('mobilenet_v2', pretrained=False).eval(), tmp_path/'best.safetensors')
+    assert main(['evaluate', str(folder), '--size', '32', '--models', 'default', str(tmp_path/'best.safetensors')]) == 0
+    out = capsys.readouterr().out
+    assert 'best.safetensors against grey' in out and 'default against grey' in out
 
 
 # --- means and intervals

@@ -10,10 +10,10 @@ from math import prod
 from pathlib import Path
 
 import onnx
-import onnxruntime
 
 from colorizer.evaluation.benchmark import (evaluate, hue_table, load_regions, open_systems, photos_to_judge, protocol, sentences, summarise, summarise_hues, table)
 from colorizer.inference.colorizer import Colorizer, default_model
+import onnxruntime  # noqa: E402  (after colorizer, which switches its telemetry off)
 
 sys.path.insert(0, str(Path(__file__).parent.parent/"benchmarks"))
 import stability  # noqa: E402

@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['EMBEDDED', 'BASELINES', 'HUE_TOLERANCE', 'LEAST_CHROMA', 'PAIRED', 'MARGINS', 'HEADS', 'COLUMNS', 'Photo',
-           'photos_to_judge', 'System', 'grey_system', 'mean_system', 'model_system', 'folder_system', 'write_inputs',
-           'command_system', 'open_system', 'open_systems', 'keep_luma', 'fitted', 'Region', 'load_regions',
-           'region_mask', 'hue_of', 'check_hue', 'evaluate', 'grouped', 'summarise', 'shown', 'table', 'sentences',
-           'summarise_hues', 'hue_table', 'protocol', 'write_text', 'differences', 'check_protocol', 'save_csv',
-           'to_json', 'worst']
+           'photos_to_judge', 'System', 'grey_system', 'mean_system', 'model_system', 'weights_system', 'folder_system',
+           'write_inputs', 'command_system', 'open_system', 'open_systems', 'keep_luma', 'fitted', 'Region',
+           'load_regions', 'region_mask', 'hue_of', 'check_hue', 'evaluate', 'grouped', 'summarise', 'shown', 'table',
+           'sentences', 'summarise_hues', 'hue_table', 'protocol', 'write_text', 'differences', 'check_protocol',
+           'save_csv', 'to_json', 'worst']
 
 # %% ../../nbs/library/benchmark.ipynb #6ed8a2a1
 import csv, hashlib, io, json, os, re, shlex, subprocess, tempfile, warnings
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from .. import __version__
 from .metrics import (ARROWS, FID_LEAST, MEASURES, METRICS, Measure, colourfulness, compare, constant_chroma, fid, grey, grey_input, interval,
     measures_table, resampled_means, truth_of)
 from ..inference.photo import PhotoError, find_photos, open_photo, sample_photos, save_photo, to_rgb_array
-from ..inference.colour import compose, split
+from ..inference.colorizer import Colorizer, default_model
+from ..inference.colour import compose, fit_gamut, split
 
 # %% ../../nbs/library/benchmark.ipynb #f556c949
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Photo:
 
     @property
     def key(self): return re.sub(r'\.\w+$', '', self.file).replace('/', '__')   # as a file name, without suffix
+
+def _sha256(path): return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 def _names(paths):
     "File names, with as much of the folder as tells them apart"
@@ -56,7 +60,7 @@ def photos_to_judge(
         try:
             if np.ptp(truth_of(path, size), axis=2).max() == 0: raise PhotoError(f'{path}: has no colour to compare with')
         except PhotoError as e: left_out(f'left out: {e}'); continue
-        good.append(Photo(path, file, hashlib.sha256(path.read_bytes()).hexdigest()))
+        good.append(Photo(path, file, _sha256(path)))
     if not good: raise ValueError('no colour photo to evaluate')
     return good
 
@@ -82,7 +86,7 @@ def mean_system(
 ) -> System:
     "The baseline of one colour for all: the mean chroma of `sources`, each with equal weight"
     paths = find_photos(*sources) if sources else list(sample_photos().values())
-    known = {hashlib.sha256(p.read_bytes()).hexdigest(): split(truth_of(p, size))[1].mean((0, 1)) for p in paths}
+    known = {_sha256(p): split(truth_of(p, size))[1].mean((0, 1)) for p in paths}
     def colour(photo, g):
         others = [c for sha, c in known.items() if sha != photo.sha256]
         if not others: raise PhotoError(f'{photo.file}: is the only source of the mean chroma. Give other photos for that')
@@ -94,23 +98,27 @@ def mean_system(
 # %% ../../nbs/library/benchmark.ipynb #4d4fb550
 def model_system(
     name: str,
-    path=None,             # .onnx, or .safetensors (with or without the suffix); None: the model that ships
-    saturation: float=1.,  # factor on its colour
+    path: str|Path|None=None,  # .onnx; None: the model that ships
+    saturation: float=1.,      # factor on its colour
 ) -> System:
     "One of our own models"
-    from colorizer.inference.colorizer import Colorizer, default_model
     path = Path(path or default_model())
-    about = dict(kind='model', file=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), saturation=saturation)
-    if path.suffix == '.onnx': model = Colorizer(path, saturation=saturation)
-    else:
-        with tempfile.TemporaryDirectory() as tmp: model = Colorizer(_exported(path, tmp), saturation=saturation)
-    return System(name, lambda photo, g: model.colorize(g), about | dict(render_size=model.size))
+    model = Colorizer(path, saturation=saturation)
+    about = dict(kind='model', file=path.name, sha256=_sha256(path), saturation=saturation, render_size=model.size)
+    return System(name, lambda photo, g: model.colorize(g), about)
 
-def _exported(path, folder):
-    from colorizer.training.export import export_onnx
-    from colorizer.training.checkpoints import load_weights
-    export_onnx(load_weights(path), out := Path(folder)/'model.onnx')
-    return out
+# %% ../../nbs/library/benchmark.ipynb #017ef676
+def weights_system(
+    name: str,
+    path: str|Path,        # .safetensors
+    convert: Callable,     # (weights, path of the ONNX model to write)
+    saturation: float=1.,  # factor on its colour
+) -> System:
+    "The weights of a training run"
+    with tempfile.TemporaryDirectory() as tmp:
+        convert(Path(path), model := Path(tmp)/'model.onnx')
+        system = model_system(name, model, saturation)
+    return replace(system, about=system.about | dict(file=Path(path).name, sha256=_sha256(path)))
 
 # %% ../../nbs/library/benchmark.ipynb #02d6d5a7
 def folder_system(
@@ -206,6 +214,7 @@ def open_system(
     size: int=256,         # short side in pixels
     saturation: float=1.,  # factor on the colour of our own models
     mean_from=None,        # sources of the mean chroma
+    convert: Callable|None=None,  # as in `weights_system`; None: weights are refused
 ) -> System:
     "The system that a word on the command line means. `ValueError` if there is none"
     named = re.match(r'(?!cmd:)([\w .+-]+)=(.+)', spec, re.S)
@@ -216,7 +225,9 @@ def open_system(
     if what.startswith('cmd:'): return command_system(name or Path((what[4:].split() or ['command'])[0]).name, what[4:], photos, size)
     path = Path(what) if Path(what).is_file() else next((p for s in ('.safetensors', '.onnx') if (p := Path(what + s)).is_file()), Path(what))
     if path.is_dir(): return folder_system(name or path.name, path, photos)
-    if path.suffix in ('.onnx', '.safetensors') and path.is_file(): return model_system(name or what, path, saturation)
+    if path.is_file() and path.suffix == '.onnx': return model_system(name or what, path, saturation)
+    if path.is_file() and path.suffix == '.safetensors' and convert: return weights_system(name or what, path, convert, saturation)
+    if path.is_file() and path.suffix == '.safetensors': raise ValueError(f'{path}: weights of a training run. Make a model of them first: colorizer export {path} model.onnx')
     raise ValueError(f'{what}: neither a model (.onnx, .safetensors) nor a folder of pictures, nor default, grey, mean or cmd:…')
 
 # %% ../../nbs/library/benchmark.ipynb #c27b1d81
@@ -238,7 +249,6 @@ def keep_luma(
     grey_photo,            # PIL 'L' of the same size
 ) -> np.ndarray:           # uint8 RGB [H,W,3]
     "The chroma of `pred` on the luma of `grey_photo`, fitted into the gamut"
-    from colorizer.inference.colour import fit_gamut
     y = np.asarray(grey_photo, np.float32) / 255
     return np.rint(compose(y, fit_gamut(y, split(pred)[1])) * 255).astype(np.uint8)
 
@@ -533,7 +543,7 @@ def protocol(
         crop='none: the whole photo', size=f'short side at most {size} px, never enlarged', interpolation='Lanczos (Pillow)', colours='8-bit RGB taken as sRGB',
         grey='BT.601 luma, 0.299 R + 0.587 G + 0.114 B, rounded to 8 bits', merged='Cb and Cr (BT.601, full range) on the input, scaled into the gamut',
         measures={k: MEASURES[k].means for k in MEASURES if k not in ('lpips', 'fid') or k in measures}, bootstrap=dict(draws=n, seed=seed, level=.95),
-        regions=None if regions is None else hashlib.sha256(Path(regions).read_bytes()).hexdigest(),
+        regions=None if regions is None else _sha256(regions),
         hue=dict(tolerance=HUE_TOLERANCE, least_chroma=LEAST_CHROMA),
         versions=_versions(['numpy', 'pillow', 'scikit-image', *(['torch', 'lpips'] if 'lpips' in measures else []), *(['torch', 'pytorch-fid', 'scipy'] if 'fid' in measures else [])]),
         probe=_probe())

@@ -261,11 +261,11 @@ def _complete(photos, systems, say):
     if not photos: raise ValueError('no photo that all systems have a picture of')
     return photos
 
-def _all_measured(args, photos, say):
+def _all_measured(args, photos, say, convert):
     "Systems, photos and rows"
     regions = _checked(args, photos)
     nets = dict(lpips=lpips_measure() if args.lpips else None, features=fid_features() if args.fid else None)
-    systems = open_systems(args.models, photos, size=args.size, saturation=args.saturation, mean_from=args.mean_chroma_from)
+    systems = open_systems(args.models, photos, size=args.size, saturation=args.saturation, mean_from=args.mean_chroma_from, convert=convert)
     photos = _complete(photos, systems, say)
     _frozen(args, photos)
     rows = evaluate(systems, photos, args.size, regions, **nets, left_out=say)
@@ -274,6 +274,7 @@ def _all_measured(args, photos, say):
 # %% ../../nbs/library/report.ipynb #cca8e7ed
 def run(
     args,  # what the parser of `add_arguments` understood
+    convert=None,  # as in `open_system`: makes an ONNX model of weights
 ) -> int:  # exit status; errors for the user are `ValueError`s of one line
     "`colorizer evaluate`"
     left_out = []
@@ -281,7 +282,7 @@ def run(
     photos = photos_to_judge(args.photos, args.size, say)
     if args.inputs: print(*write_inputs(photos, args.inputs, args.size), sep='\n'); return 0
     if args.out: page('blind', data={})   # Jinja2 is there
-    systems, photos, rows = _all_measured(args, photos, say)
+    systems, photos, rows = _all_measured(args, photos, say, convert)
     p, summary = _frozen(args, photos), summarise(rows)
     result = dict(summary=summary, hues=summarise_hues(rows), systems=[dict(name=s.name) | s.about for s in systems], left_out=left_out, protocol=p)
     written = _write_all(args.out, args, systems, photos, rows, result, left_out) if args.out else []

@@ -12,12 +12,12 @@ from contextlib import nullcontext
 from importlib.resources import files
 from pathlib import Path
 import numpy as np
-import onnxruntime as ort
 from PIL import Image
 from fastcore.basics import patch
 from .colour import luma, resize_chroma, resize_luma
 from .photo import PhotoError, open_photo, to_pixels
 from .upsampling import apply_hints, guided_rows, hint_list
+import onnxruntime as ort  # after colorizer, which switches its telemetry off
 
 # %% ../../nbs/course/10_colouring_photos.ipynb #2f6f6eb5
 def default_model() -> Path:
