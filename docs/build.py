@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from sitegen import DOCS, ROOT, api, course, llms, pages  # noqa: E402
-from sitegen.course import SiteError  # noqa: E402
+from sitegen import DOCS, ROOT, api, llms, notebooks, pages  # noqa: E402
+from sitegen.notebooks import SiteError  # noqa: E402
 
 
 def npm_install(folder):
@@ -50,7 +50,7 @@ def build(out):
     proc = process_notebooks()
     site = proc/'site'
     site.mkdir()
-    course.write(proc, site)
+    notebooks.write(proc, site)
     mods = api.modules()
     api.write(site, mods)
     pages.write(site)

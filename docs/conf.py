@@ -7,7 +7,7 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS))
 from sitegen import BRANCH, REPOSITORY, ROOT, SETTINGS  # noqa: E402
 
-project = SETTINGS['name']
+project = 'colorizer'
 author = SETTINGS['author']
 release = version = re.search(r'__version__ = "(.+?)"', (ROOT/'colorizer/__init__.py').read_text(encoding='utf-8'))[1]
 copyright = f'{author}, Apache-2.0'

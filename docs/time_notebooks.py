@@ -1,6 +1,6 @@
-"""Measure how long each notebook of the course runs, and keep the table that the site shows.
+"""Measure how long each notebook runs, and keep the table that the site shows.
 
-    python docs/time_notebooks.py [NAME ...]     all notebooks, or those given; writes docs/timings.json
+    python docs/time_notebooks.py [WING/NAME ...]     all notebooks, or those given; writes docs/timings.json
 
 A notebook runs by `nbdev-test` as in `make test` (cells marked slow left out), on one thread, in a process of its own. What counts is the
 processor time of that process and its children, so that other work on the machine hardly matters.
@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from sitegen import DOCS, ROOT, course  # noqa: E402
+from sitegen import DOCS, ROOT, notebooks  # noqa: E402
 
 
 def processor():
@@ -40,7 +40,7 @@ def main(names):
     path = DOCS/'timings.json'
     table = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {'seconds': {}}
     failed = []
-    for name in names or [o['file'] for p in course.parts() for o in p['notebooks']]:
+    for name in names or [o['id'] for o in notebooks.entries(notebooks.wings())]:
         try: table['seconds'][name] = round(seconds(name), 1)
         except subprocess.CalledProcessError: failed.append(name); continue
         print(name, table['seconds'][name], flush=True)

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 AXE = ROOT/'docs/node_modules/axe-core/axe.min.js'
-LOOKED_AT = 'index.html', 'course/11_export.html', 'api/loss.html'  # landing page, a notebook, a module
+LOOKED_AT = 'index.html', 'course/03_loss.html', 'api/training.loss.html'  # landing page, a notebook, a module
 
 
 @pytest.fixture(scope='module')
@@ -53,17 +53,18 @@ def words(text):
 
 
 def test_the_site_is_whole(site, pages):
-    notebooks = {p.stem for p in (ROOT/'nbs').glob('[!_]*.ipynb') if p.stem != 'index' and not p.stem.endswith('_tried')}
-    modules = {p.stem for p in (ROOT/'colorizer').glob('[!_]*.py')}
-    assert {f'course/{o}.html' for o in notebooks} | {f'api/{o}.html' for o in modules} <= set(pages)
-    assert {'index.html', 'start.html', 'gallery.html', 'model_card.html', 'what_we_tried.html', 'course/index.html', 'search.html'} <= set(pages)
+    notebooks = {f'{p.parent.name}/{p.stem}' for p in (ROOT/'nbs').glob('*/*.ipynb')}
+    modules = {'.'.join(p.relative_to(ROOT/'colorizer').with_suffix('').parts) for p in (ROOT/'colorizer').rglob('[!_]*.py')}
+    assert len(notebooks) > 30 and {o.split('/')[0] for o in notebooks} == {'course', 'library', 'essays'}
+    assert {f'{o}.html' for o in notebooks} | {f'api/{o}.html' for o in modules} <= set(pages)
+    assert {'index.html', 'start.html', 'gallery.html', 'model_card.html', 'course/index.html', 'library/index.html', 'essays/index.html', 'search.html'} <= set(pages)
     for name in notebooks:  # for download: the original, with its directives and stored outputs
-        assert (site/f'course/{name}.ipynb').read_bytes() == (ROOT/f'nbs/{name}.ipynb').read_bytes()
+        assert (site/f'{name}.ipynb').read_bytes() == (ROOT/f'nbs/{name}.ipynb').read_bytes()
     assert (site/'.nojekyll').exists()
     assert 'turnsagreyphotointoacolourphoto' in words((site/'start.html').read_text(encoding='utf-8'))
     for name in sorted(notebooks):  # no paragraph is lost on the way
         source = json.loads((ROOT/f'nbs/{name}.ipynb').read_text(encoding='utf-8'))
-        shown = words((site/f'course/{name}.html').read_text(encoding='utf-8'))
+        shown = words((site/f'{name}.html').read_text(encoding='utf-8'))
         prose = [p for c in source['cells'] if c['cell_type'] == 'markdown' for p in ''.join(c['source']).split('\n\n') if re.match(r'[A-Z]', p) and not re.search(r'[$|<`\[*_]', p)]
         assert prose and [p for p in prose if words(p) not in shown] == [], name
 
@@ -112,17 +113,26 @@ def test_llms_txt_has_the_layout_of_nbdev_and_its_links_work(site):
     assert text.startswith('# colorizer\n\n> ') and '\n## Modules\n' in text
     links = re.findall(r'^- \[[^\]]+\]\(([^)]+)\)', text, re.M)
     assert len(links) > 40 and [o for o in links if not (site/o).is_file()] == []
-    loss = (site/'api/loss.html.md').read_text(encoding='utf-8')
+    loss = (site/'api/training.loss.html.md').read_text(encoding='utf-8')
     assert 'FeatureLoss' in loss and '- `rgb`: [N,3,H,W]' in loss and '```' not in loss and ':param' not in loss
 
 
 def test_the_reference_says_shapes_and_where_to_read_on(site):
-    text = (site/'api/loss.html').read_text(encoding='utf-8')
-    assert 'id="colorizer.loss.FeatureLoss"' in text and 'id="colorizer.loss.FeatureLoss.forward"' in text
+    text = (site/'api/training.loss.html').read_text(encoding='utf-8')
+    assert 'id="colorizer.training.loss.FeatureLoss"' in text and 'id="colorizer.training.loss.FeatureLoss.forward"' in text
     assert '[N,C,H,W] activations' in text
-    line = 1 + next(i for i, o in enumerate((ROOT/'colorizer/loss.py').read_text(encoding='utf-8').splitlines()) if o.startswith('def gram_matrix('))
-    assert f'colorizer/loss.py#L{line}"' in text and '../course/03_loss.html#' in text
-    assert 'href="../api/loss.html#colorizer.loss.FeatureLoss"' in (site/'course/03_loss.html').read_text(encoding='utf-8')
+    line = 1 + next(i for i, o in enumerate((ROOT/'colorizer/training/loss.py').read_text(encoding='utf-8').splitlines()) if o.startswith('def gram_matrix('))
+    assert f'colorizer/training/loss.py#L{line}"' in text and '../course/03_loss.html#' in text
+    assert 'href="../api/training.loss.html#colorizer.training.loss.FeatureLoss"' in (site/'course/03_loss.html').read_text(encoding='utf-8')
+
+
+def test_the_reference_has_three_wings_and_no_module_before_one_that_it_imports(site):
+    text = (site/'api/index.html').read_text(encoding='utf-8')
+    assert re.findall(r'<h2>(\w+)<', text) == ['Inference', 'Evaluation', 'Training', 'Command']
+    listed = list(dict.fromkeys(re.findall(r'href="([\w.]+)\.html"', text[text.index('<h2>Inference'):])))
+    where = {o: n for n, o in enumerate(listed)}
+    for name in ('inference.colour', 'inference.photo', 'inference.colorizer', 'inference.files', 'inference.folders', 'evaluation.benchmark', 'training.loss', 'training.recipe', 'cli'): assert name in where
+    assert where['inference.colour'] < where['inference.colorizer'] < where['inference.files'] < where['inference.folders'] < where['evaluation.benchmark'] < where['training.loss'] < where['training.recipe'] < where['cli']
 
 
 @pytest.fixture(scope='module')
@@ -167,11 +177,16 @@ def test_nothing_stands_in_the_way_of_anybody(visit, path, theme):
     assert [(o['id'], o['help'], [n['target'] for n in o['nodes']][:5]) for o in found if o['impact'] in ('serious', 'critical')] == []
 
 
-@pytest.mark.parametrize('path', [*LOOKED_AT, 'gallery.html', 'course/03_loss.html', 'course/index.html', 'course/02_architecture.html', 'course/09a_benchmark.html', 'api/benchmark.html', 'model_card.html', 'guides/offline_weights.html'])
+@pytest.mark.parametrize('path', [*LOOKED_AT, 'gallery.html', 'course/03_loss.html', 'course/index.html', 'course/02_architecture.html', 'library/index.html', 'library/benchmark.html', 'api/evaluation.benchmark.html', 'search.html', 'model_card.html', 'guides/offline_weights.html'])
 def test_a_phone_never_scrolls_sideways(visit, path):
     page = visit(path, width=390)
     assert page.evaluate('document.documentElement.scrollWidth') <= 390, page.evaluate(
         '[...document.querySelectorAll("main *")].filter(o => o.getBoundingClientRect().right > 391).slice(0, 5).map(o => o.outerHTML.slice(0, 150))')
+
+
+def test_the_search_page_keeps_its_distance_from_the_edge(visit):
+    box = visit('search.html?q=luma', width=390).evaluate("(b => [b.left, innerWidth - b.right])(document.querySelector('.bd-search-container').getBoundingClientRect())")
+    assert min(box) >= 16 and abs(box[0] - box[1]) < 2, box
 
 
 def test_the_first_screen_shows_what_it_is(visit):
@@ -185,7 +200,7 @@ def test_search_finds_the_feature_loss(visit):
     page = visit('search.html?q=FeatureLoss')
     page.locator('#search-results li a').first.wait_for()
     links = page.locator('#search-results li a').evaluate_all('o => o.map(x => x.getAttribute("href"))')
-    assert any('api/loss.html#colorizer.loss.FeatureLoss' in o for o in links), links
+    assert any('api/training.loss.html#colorizer.training.loss.FeatureLoss' in o for o in links), links
 
 
 def test_the_dark_leaves_photos_alone(visit):
@@ -212,6 +227,6 @@ def test_the_workflows_are_sound(site):
 
 
 def test_formulas_are_set_when_the_site_is_built(site):
-    text = (site/'course/13_upsampling.html').read_text(encoding='utf-8')
+    text = (site/'library/upsampling.html').read_text(encoding='utf-8')
     assert text.count('class="katex"') > 10 and '<math' in text
     assert not re.search(r'<script[^>]*(katex|mathjax)', text, re.I)

@@ -15,13 +15,9 @@ SETTINGS = _cfg['DEFAULT']
 REPOSITORY = os.environ.get('COLORIZER_REPOSITORY', SETTINGS['repository']).rstrip('/')
 BRANCH = 'main'
 
-# Files of the checkout that are pages of the site; a notebook nbs/X.ipynb is course/X.
+# Files of the checkout that are pages of the site. A notebook nbs/WING/NAME.ipynb is WING/NAME.
 PAGES = {'nbs/index.ipynb': 'start.ipynb', 'README.md': 'start.ipynb', 'colorizer/models/README.md': 'model_card.md',
          'colorizer/photos/README.md': 'photos.md', 'CONTRIBUTING.md': 'contributing.md'}
-
-
-# "What we tried" is nbs/NN_tried.ipynb where there is one, else docs/pages/what_we_tried.md
-TRIED = next((f'nbs/{p.name}' for p in sorted((ROOT/'nbs').glob('*_tried.ipynb'))), None)
 
 
 def source_url(path, line=None):
@@ -32,9 +28,10 @@ def source_url(path, line=None):
 def site_path(path):
     "The source page that a file of the checkout became, or None"
     if path in PAGES: return PAGES[path]
-    if re.fullmatch(r'nbs/\w+_tried\.ipynb', path): return 'what_we_tried.ipynb' if path == TRIED else 'what_we_tried.md'
-    m = re.fullmatch(r'nbs/(\w+\.ipynb)', path)
-    return f'course/{m[1]}' if m else None
+    m = re.fullmatch(r'nbs/(\w+/\w+\.ipynb)', path)
+    if m: return m[1]
+    m = re.fullmatch(r'nbs/(\w+)', path)  # a whole wing
+    return f'{m[1]}/index.md' if m and m[1] != 'images' else None
 
 
 def adapt_links(text, was, now):

@@ -1,4 +1,4 @@
-"""The API reference: one page per module, from signatures, docstrings and docments."""
+"""The API reference: one page per module, from signatures, docstrings and docments; grouped by wing."""
 import ast
 import importlib
 import inspect
@@ -8,7 +8,7 @@ import re
 from fastcore.docments import docments
 
 from . import ROOT, source_url
-from .course import SiteError, default_exp, directives, parts, read
+from .notebooks import SiteError, default_exp, directives, entries, original, wings
 
 
 def escape(text):
@@ -60,10 +60,11 @@ def escape_doc(text):
 
 
 class Module:
-    "What the reference says about one module"
+    "What the reference says about one module: `name` as in `inference.colour`, `notebook` as in `library/colour`"
     def __init__(self, name, notebook):
         self.name, self.full, self.notebook = name, f'colorizer.{name}', notebook
-        self.path = f'colorizer/{name}.py'
+        self.wing = name.rpartition('.')[0]
+        self.path = f"colorizer/{name.replace('.', '/')}.py"
         self.text = (ROOT/self.path).read_text(encoding='utf-8')
         self.tree = ast.parse(self.text)
         self.module = importlib.import_module(self.full)
@@ -78,7 +79,7 @@ class Module:
     def _where(self):
         "name → (heading, its anchor) of the place in the notebook where it is made"
         res, heading = {}, None
-        for c in read(ROOT/f'nbs/{self.notebook}.ipynb')['cells']:
+        for c in original(self.notebook)['cells']:
             text = ''.join(c['source'])
             if c['cell_type'] == 'markdown':
                 for m in re.finditer(r'^##+ (.+)$', text, re.M): heading = m[1].strip()
@@ -90,7 +91,7 @@ class Module:
     def links(self, name, line):
         "The line of links below a signature"
         heading = self.where.get(name)
-        taught = f'[{escape(heading)}](../course/{self.notebook}.ipynb#{slug(heading)})' if heading else f'[the notebook](../course/{self.notebook}.ipynb)'
+        taught = f'[{escape(heading)}](../{self.notebook}.ipynb#{slug(heading)})' if heading else f'[the notebook](../{self.notebook}.ipynb)'
         return f'{{.api-links}}\n[view source]({source_url(self.path, line)}) · taught in {taught}'
 
     def function(self, node, obj):
@@ -129,7 +130,7 @@ class Module:
     def page(self):
         "The page's Markdown"
         out = [f'# `{self.full}`', f'```{{py:module}} {self.full}\n```', f'{{.lead}}\n{escape(self.summary)}',
-               f'Made from [{escape(self.notebook)}.ipynb](../course/{self.notebook}.ipynb), where each part is built and tried. [view source]({source_url(self.path)})']
+               f'Made from [nbs/{escape(self.notebook)}.ipynb](../{self.notebook}.ipynb), where each part is built and tried. [view source]({source_url(self.path)})']
         for node in self.tree.body:
             for name in _names(node):
                 if name not in self.public: continue
@@ -177,29 +178,61 @@ def slug(heading):
     return slugify(re.sub(r'[`*]', '', re.sub(r'\[([^\]]*)\]\([^)]*\)', r'\1', heading)))
 
 
+GROUPS = {  # wing → its heading and what it may be used with
+    'inference': ('Inference', 'Photos in, photos out: numpy, Pillow and ONNX Runtime, never torch.'),
+    'evaluation': ('Evaluation', 'Judges models, commands and folders of pictures. May import `inference`.'),
+    'training': ('Training', 'PyTorch and fastai: the article. May import both.'),
+    '': ('Command', 'May import everything, and does so when it is needed.'),
+}
+
+
 def modules():
-    "The modules in the order of the course"
+    "The modules, wing by wing; within a wing in the order of the notebooks, but none before one that it imports"
+    found = {}
+    for entry in entries(wings()):
+        name = default_exp(original(entry['id']))
+        if name: found[name] = Module(name, entry['id'])
+    here = ROOT/'colorizer'
+    lost = {'.'.join(p.relative_to(here).with_suffix('').parts) for p in here.rglob('[!_]*.py')} - set(found)
+    if lost: raise SiteError(f"no notebook exports {', '.join(sorted(lost))}")
     res = []
-    for entry in (o for p in parts() for o in p['notebooks']):
-        name = default_exp(read(ROOT/f"nbs/{entry['file']}.ipynb"))
-        if name: res.append(Module(name, entry['file']))
-    lost = {p.stem for p in (ROOT/'colorizer').glob('[!_]*.py')} - {m.name for m in res}
-    if lost: raise SiteError(f"no notebook of the course exports {', '.join(sorted(lost))}")
+    def add(m):
+        if m in res: return
+        for name, other in found.items():
+            if name in imports(m) and other.wing == m.wing: add(other)
+        res.append(m)
+    for wing in GROUPS:
+        for m in found.values():
+            if m.wing == wing: add(m)
     return res
+
+
+def imports(module):
+    "Names, as in `inference.colour`, of what a module imports when it is imported"
+    res = set()
+    for node in module.tree.body:
+        if not isinstance(node, ast.ImportFrom): continue
+        base = module.full.split('.')[:-node.level] if node.level else []
+        home = '.'.join(base + [node.module or '']).strip('.')
+        res |= {home, *(f'{home}.{a.name}' for a in node.names)}
+    return {o.removeprefix('colorizer.') for o in res if o.startswith('colorizer.')} - {module.name}
 
 
 def write(site, mods):
     "Write the pages, and `symbols.json`: what a name in backticks means, for the extension"
     (site/'api').mkdir()
-    rows = []
-    for m in mods:
-        (site/f'api/{m.name}.md').write_text(m.page(), encoding='utf-8')
-        kinds = [n for n in m.public if not n.isupper()]
-        rows.append(f"[`{m.full}`]({m.name}.md)\n: {escape(m.summary)}\n: " + ' '.join(f'{{py:obj}}`{n} <{m.full}.{n}>`' for n in kinds))
-    toc = '\n'.join(f'{m.name} <{m.name}>' for m in mods)
-    text = (ROOT/'docs/pages/api.md').read_text(encoding='utf-8').strip()
-    (site/'api/index.md').write_text(f"{text}\n\n" + '\n\n'.join(rows) + f"\n\n```{{toctree}}\n:hidden:\n\n{toc}\n```\n", encoding='utf-8')
+    out = [(ROOT/'docs/pages/api.md').read_text(encoding='utf-8').strip()]
+    for wing, (title, lead) in GROUPS.items():
+        own = [m for m in mods if m.wing == wing]
+        out.append(f'## {title}\n\n{lead}')
+        for m in own:
+            (site/f'api/{m.name}.md').write_text(m.page(), encoding='utf-8')
+            kinds = [n for n in m.public if not n.isupper()]
+            out.append(f"[`{m.full}`]({m.name}.md)\n: {escape(m.summary)}\n: " + ' '.join(f'{{py:obj}}`{n} <{m.full}.{n}>`' for n in kinds))
+        out.append(f"```{{toctree}}\n:caption: {title}\n:hidden:\n\n" + '\n'.join(f"{m.name} <{m.name}>" for m in own) + '\n```')
+    (site/'api/index.md').write_text('\n\n'.join(out) + '\n', encoding='utf-8')
     symbols = {}
     for m in mods:
         for name in m.symbols: symbols.setdefault(name, []).append(m.full)
-    (site/'symbols.json').write_text(json.dumps(symbols), encoding='utf-8')
+    home = {m.notebook: m.full for m in mods} | {f'api/{m.name}': m.full for m in mods}
+    (site/'symbols.json').write_text(json.dumps({'symbols': symbols, 'module_of_page': home}), encoding='utf-8')

@@ -19,11 +19,11 @@ class BacktickLinks(SphinxPostTransform):
     default_priority = 5  # before references are resolved
 
     def run(self):
-        if not self.env.docname.startswith(('course/', 'api/', 'guides/', 'start')): return  # elsewhere `luma` is a word
+        if not self.env.docname.startswith(('course/', 'library/', 'essays/', 'api/', 'guides/', 'start')): return  # elsewhere `luma` is a word
         symbols = self.env.colorizer_symbols
         for node in list(self.document.findall(nodes.literal)):
             if isinstance(node.parent, (nodes.reference, addnodes.pending_xref, nodes.title)) or 'xref' in node['classes']: continue
-            name = node.astext().removesuffix('()').removeprefix('colorizer.')
+            name = node.astext().removesuffix('()')
             target = self.target(name, symbols)
             if target is None: continue
             xref = addnodes.pending_xref('', refdomain='py', reftype='obj', reftarget=target, refexplicit=True, refdoc=self.env.docname, refwarn=True)
@@ -32,12 +32,14 @@ class BacktickLinks(SphinxPostTransform):
             xref += node
 
     def target(self, name, symbols):
-        "The full name that `name` means, or None where it means nothing or several things"
-        module, _, rest = name.partition('.')
-        if rest and f'colorizer.{module}' in symbols.get(rest, []): return f'colorizer.{module}.{rest}'
-        homes = [f'{o}.{name}' for o in symbols.get(name, [])]
-        here = Path(self.env.docname).name.split('_', 1)[-1]
-        return homes[0] if len(homes) == 1 else next((o for o in homes if o.split('.')[1] == here), None)
+        "The full name that `name` means, with its module or without, or None where it means nothing or several things"
+        words = name.split('.')
+        for n in range(len(words)):  # `loss.FeatureLoss.forward`: all of it, then without `loss`, …
+            module, symbol = '.'.join(words[:n]), '.'.join(words[n:])
+            homes = [o for o in symbols['symbols'].get(symbol, []) if not module or f'.{o}'.endswith(f'.{module}')]
+            here = symbols['module_of_page'].get(self.env.docname)
+            if len(homes) > 1: homes = [o for o in homes if o == here]
+            if homes: return f'{homes[0]}.{symbol}'
 
 
 def load_symbols(app):

@@ -3,7 +3,7 @@ import json
 import re
 
 from . import ROOT, SETTINGS
-from .course import parts, title_and_lead, read
+from .notebooks import entries, original, read, title_and_lead, wings
 
 
 def _notebook(nb):
@@ -55,8 +55,10 @@ def write(out, site, mods):
         titles[str(name)] = m[1].strip('`') if m else str(name)
     intro = next(''.join(c['source']) for c in read(ROOT/'nbs/index.ipynb')['cells'] if c['cell_type'] == 'markdown')
     intro = re.sub(r'\s*!\[.*', '', intro.split('\n\n', 2)[2].split('\n![')[0], flags=re.S)
-    lines = [f"# {SETTINGS['name']}", f"> {SETTINGS['description']}", intro.strip(), '## Modules',
-             '\n'.join(f'- [{m.full}](api/{m.name}.html.md): {m.summary}' for m in mods), '## Course',
-             '\n'.join(f"- [{t}](course/{o['file']}.html.md): {lead}" for o in (o for p in parts() for o in p['notebooks']) for t, lead in [title_and_lead(read(ROOT/f"nbs/{o['file']}.ipynb"))]),
-             '## Guides', '\n'.join(f'- [{t}]({k}.html.md)' for k, t in titles.items() if k.startswith('guides/') or k in ('start', 'model_card', 'what_we_tried', 'photos'))]
+    def notebooks(wing): return '\n'.join(f"- [{t}]({o['id']}.html.md): {lead}" for o in entries({wing: found[wing]}) for t, lead in [title_and_lead(original(o['id']))])
+    found = wings()
+    lines = ['# colorizer', f"> {SETTINGS['description']}", intro.strip(), '## Modules',
+             '\n'.join(f'- [{m.full}](api/{m.name}.html.md): {m.summary}' for m in mods),
+             *(o for wing in found for o in (f'## {wing.capitalize()}', notebooks(wing))),
+             '## Guides', '\n'.join(f'- [{t}]({k}.html.md)' for k, t in titles.items() if k.startswith('guides/') or k in ('start', 'model_card', 'photos'))]
     (out/'llms.txt').write_text('\n\n'.join(lines) + '\n', encoding='utf-8')

@@ -13,7 +13,7 @@ from colorizer.inference.colour import luma
 from colorizer.inference.photo import open_photo, sample_photos, save_photo, to_rgb_array
 
 from . import DOCS, REPOSITORY, ROOT, adapt_links
-from .course import SiteError, parts, read, reading_minutes, title_and_lead
+from .notebooks import SiteError, anchor, entries, minutes, original, title_and_lead, wings
 
 # What can be seen, for those who can't see it; who made it and its licence are in colorizer/photos/README.md
 SEEN = {'astronaut': 'An astronaut in an orange suit', 'cat': 'A ginger cat', 'china': 'A pavilion with red columns above a lake',
@@ -97,7 +97,7 @@ def fill(text, **what):
 def course_cards():
     "The parts of the course as the landing page shows them"
     out = []
-    for n, part in enumerate(parts(), 1):
+    for n, part in enumerate(wings()['course'], 1):
         first = part['notebooks'][0]['file']
         links = ''.join(f'<li><a class="reference internal" href="course/{o["file"]}.html">{o["name"]}</a></li>' for o in part['notebooks'])
         out.append(f'<section class="part"><h3><span aria-hidden="true">{n}</span> <a class="reference internal" href="course/{first}.html">{part["part"]}</a></h3><p>{part["lead"]}</p><ul>{links}</ul></section>')
@@ -149,15 +149,13 @@ def write(site):
         (site/now).write_text(adapt_links((ROOT/was).read_text(encoding='utf-8'), was, now), encoding='utf-8')
     demo = (DOCS/'demo/demo.html').read_text(encoding='utf-8')
     hero = slider(f'_static/gallery/{HERO}-grey.jpg', f'_static/gallery/{HERO}-coloured.jpg', sizes[HERO], SEEN[HERO], eager=True)
-    files = [o['file'] for p in parts() for o in p['notebooks']]
-    minutes = sum(reading_minutes(read(ROOT/f'nbs/{o}.ipynb')) for o in files)
+    course = wings()['course']
     words = {'index': dict(demo=demo, slider=hero, credit=html.escape(photo_credits()[HERO]), course=course_cards(), figures=figures_of_the_card(), limits=limits_of_the_card(),
-                           notebooks=str(len(files)), hours=f'{minutes/60:.0f}'),
+                           notebooks=str(len(entries({'course': course}))), hours=f'{minutes(course)/60:.0f}'),
              'gallery': dict(gallery=raw(gallery(sizes)))}
     for path in sorted((DOCS/'pages').rglob('*.md')):
         name = path.relative_to(DOCS/'pages')
-        if str(name) in ('course.md', 'api.md'): continue  # the beginnings of pages that course and api write
-        if (site/name).with_suffix('.ipynb').exists(): continue  # a notebook has taken its place
+        if str(name) in ('course.md', 'library.md', 'essays.md', 'api.md'): continue  # the beginnings of pages that notebooks and api write
         (site/name).parent.mkdir(exist_ok=True)
         found = words.get(name.stem, {}) | (dict(run_locally=run_locally()) if name.stem == 'run_locally' else {})
         text = fill(path.read_text(encoding='utf-8'), **{'repository': REPOSITORY} | found)
@@ -168,16 +166,15 @@ def write(site):
 def run_locally():
     "An anchor and a command for each notebook"
     rows = []
-    for o in (o for p in parts() for o in p['notebooks']):
-        title, _ = title_and_lead(read(ROOT/f"nbs/{o['file']}.ipynb"))
-        rows.append(f'<tr id="{o["file"]}"><td><a class="reference internal" href="../course/{o["file"]}.html">{html.escape(title)}</a></td><td><code>nbs/{o["file"]}.ipynb</code></td></tr>')
+    for id in (o['id'] for o in entries(wings())):
+        title, _ = title_and_lead(original(id))
+        rows.append(f'<tr id="{anchor(id)}"><td><a class="reference internal" href="../{id}.html">{html.escape(title)}</a></td><td><code>nbs/{id}.ipynb</code></td></tr>')
     return raw('<div class="pst-scrollable-table-container"><table class="table"><thead><tr><th>Notebook</th><th>File</th></tr></thead><tbody>' + ''.join(rows) + '</tbody></table></div>')
 
 
 def finish(out):
     "What stands beside the pages: the original notebooks, and the file that tells GitHub Pages to leave `_static` alone"
-    for p in sorted((ROOT/'nbs').glob('[!_]*.ipynb')):
-        if p.stem != 'index': shutil.copyfile(p, out/'course'/p.name)
+    for id in (o['id'] for o in entries(wings())): shutil.copyfile(ROOT/f'nbs/{id}.ipynb', out/f'{id}.ipynb')
     (out/'.nojekyll').touch()
     (out/'.buildinfo').unlink(missing_ok=True)
     if (out/'_sources').is_dir(): shutil.rmtree(out/'_sources')  # empty

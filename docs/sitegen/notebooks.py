@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from . import BRANCH, DOCS, REPOSITORY, ROOT, TRIED, adapt_links, source_url
+from . import BRANCH, DOCS, REPOSITORY, ROOT, adapt_links, source_url
 
 WORDS_A_MINUTE, CODE_LINES_A_MINUTE = 200, 20  # of a slow reader who wants to understand
 
@@ -14,14 +14,25 @@ class SiteError(Exception):
     "The site can't be built; the message is one line for whoever builds it"
 
 
-def parts():
-    "The parts of the course, from course.yml; every notebook in nbs/ is in one"
-    res = yaml.safe_load((DOCS/'course.yml').read_text(encoding='utf-8'))
-    listed = [o['file'] for p in res for o in p['notebooks']]
-    there = {p.stem for p in (ROOT/'nbs').glob('[!_]*.ipynb')} - {'index', Path(TRIED or '').stem}
-    if lost := there - set(listed): raise SiteError(f"docs/course.yml lacks {', '.join(sorted(lost))}: say where in the course it stands")
-    if gone := set(listed) - there: raise SiteError(f"docs/course.yml lists {', '.join(sorted(gone))}, which nbs/ doesn't hold")
+def wings():
+    "wing of nbs/ → its parts, from notebooks.yml; every notebook is in one, and its `id` is WING/NAME"
+    res = yaml.safe_load((DOCS/'notebooks.yml').read_text(encoding='utf-8'))
+    for wing, parts in res.items():
+        for o in (o for p in parts for o in p['notebooks']): o['id'] = f"{wing}/{o['file']}"
+    listed = [o['id'] for o in entries(res)]
+    there = {p.relative_to(ROOT/'nbs').with_suffix('').as_posix() for p in (ROOT/'nbs').rglob('[!_.]*.ipynb') if '.ipynb_checkpoints' not in p.parts} - {'index'}
+    if lost := there - set(listed): raise SiteError(f"docs/notebooks.yml lacks {', '.join(sorted(lost))}: say where the site shows it")
+    if gone := set(listed) - there: raise SiteError(f"docs/notebooks.yml lists {', '.join(sorted(gone))}, which nbs/ doesn't hold")
+    if twice := {o for o in listed if listed.count(o) > 1}: raise SiteError(f"docs/notebooks.yml lists {', '.join(sorted(twice))} twice")
+    if unknown := {n for o in entries(res) for n in o['need'] if re.fullmatch(r'\w+/\w+', n)} - set(listed):
+        raise SiteError(f"docs/notebooks.yml: somebody should know {', '.join(sorted(unknown))} before, which nbs/ doesn't hold")
     return res
+
+
+def entries(wings): return [o for parts in wings.values() for p in parts for o in p['notebooks']]
+
+
+def original(id): return read(ROOT/f'nbs/{id}.ipynb')
 
 
 def read(path): return json.loads(path.read_text(encoding='utf-8'))
@@ -107,15 +118,19 @@ def code_cell(cell, original, before):
 def markdown_cell(source, id): return {'cell_type': 'markdown', 'id': id, 'metadata': {}, 'source': source}
 
 
-def colab_url(file): return f"{REPOSITORY.replace('https://github.com', 'https://colab.research.google.com/github')}/blob/{BRANCH}/nbs/{file}.ipynb"
+def colab_url(id): return f"{REPOSITORY.replace('https://github.com', 'https://colab.research.google.com/github')}/blob/{BRANCH}/nbs/{id}.ipynb"
+
+
+def needed(entry, names):
+    "What a reader of a notebook should know before, as HTML"
+    return ', '.join(f'<a class="reference internal" href="../{o}.html">{names[o]}</a>' if o in names else o for o in entry['need'])
 
 
 def head(entry, names, nb, module):
     "Title, lead, what it takes, what to know before, and what one can do with the notebook"
-    file = entry['file']
+    file, id = entry['file'], entry['id']
     title, lead = title_and_lead(nb)
-    seconds = timings()['seconds'].get(file)
-    need = ', '.join(f'<a class="reference internal" href="{o}.html">{names[o]}</a>' if o in names else o for o in entry['need'])
+    seconds = timings()['seconds'].get(id)
     facts = [f'<span class="fact"><b>{reading_minutes(nb)} min</b> to read</span>']
     if seconds is not None: facts.append(f'<span class="fact"><b>{run_time(seconds)}</b> to run on a CPU</span>')
     if module: facts.append(f'<span class="fact">makes <a class="reference internal" href="../api/{module}.html"><code>colorizer.{module}</code></a></span>')
@@ -125,16 +140,19 @@ def head(entry, names, nb, module):
 <p class="lead">{_html(lead)}</p>
 <div class="nb-head">
 <div class="nb-facts">{''.join(facts)}</div>
-<p class="nb-need"><span>Know before</span> {need}</p>
+<p class="nb-need"><span>Know before</span> {needed(entry, names)}</p>
 <div class="nb-actions">
 <a class="action" href="{file}.ipynb" download><i class="fa-solid fa-download" aria-hidden="true"></i> Download</a>
-<a class="action" href="{colab_url(file)}"><i class="fa-solid fa-cloud" aria-hidden="true"></i> Colab</a>
-<a class="action" href="../guides/run_locally.html#{file}"><i class="fa-solid fa-laptop-code" aria-hidden="true"></i> Run locally</a>
-<a class="action" href="{source_url(f'nbs/{file}.ipynb')}"><i class="fa-brands fa-github" aria-hidden="true"></i> Source</a>
+<a class="action" href="{colab_url(id)}"><i class="fa-solid fa-cloud" aria-hidden="true"></i> Colab</a>
+<a class="action" href="../guides/run_locally.html#{anchor(id)}"><i class="fa-solid fa-laptop-code" aria-hidden="true"></i> Run locally</a>
+<a class="action" href="{source_url(f'nbs/{id}.ipynb')}"><i class="fa-brands fa-github" aria-hidden="true"></i> Source</a>
 </div>
 </div>
 ```
 '''
+
+
+def anchor(id): return id.replace('/', '-')
 
 
 def _html(s): return re.sub(r'`([^`]+)`', r'<code>\1</code>', s.replace('&', '&amp;').replace('<', '&lt;'))
@@ -162,48 +180,46 @@ def page(processed, original, was, now, first):
 
 
 def write(proc, site):
-    "Write the pages of the course and the one made of nbs/index.ipynb to `site`, from what nbdev left in `proc`"
-    (site/'course').mkdir()
-    course = parts()
-    names = {o['file']: o['name'] for p in course for o in p['notebooks']}
-    for entry in (o for p in course for o in p['notebooks']):
-        file = entry['file']
-        original = read(ROOT/f'nbs/{file}.ipynb')
-        now = f'course/{file}.ipynb'
-        nb = page(read(proc/f'{file}.ipynb'), original, f'nbs/{file}.ipynb', now, head(entry, names, original, default_exp(original)))
-        (site/now).write_text(json.dumps(nb), encoding='utf-8')
-    write_index(course, site)
-    write_alone(proc, site, 'nbs/index.ipynb', 'start.ipynb', '# Getting started\n')
-    if TRIED:
-        title, lead = title_and_lead(read(ROOT/TRIED))
-        write_alone(proc, site, TRIED, 'what_we_tried.ipynb', f'# {title}\n\n```{{raw}} html\n<p class="lead">{_html(lead)}</p>\n```\n')
+    "Write the pages of all notebooks to `site`, from what nbdev left in `proc`"
+    found = wings()
+    names = {o['id']: o['name'] for o in entries(found)}
+    for wing, parts in found.items():
+        (site/wing).mkdir()
+        for entry in (o for p in parts for o in p['notebooks']):
+            nb = original(entry['id'])
+            write_page(proc, site, f"{entry['id']}.ipynb", f"{entry['id']}.ipynb", head(entry, names, nb, default_exp(nb)))
+        write_index(wing, parts, names, site)
+    write_page(proc, site, 'index.ipynb', 'start.ipynb', '# Getting started\n')
 
 
-def write_alone(proc, site, was, now, first):
-    "A notebook that is a page of its own, outside of the course"
-    nb = page(read(proc/Path(was).name), read(ROOT/was), was, now, first)
+def write_page(proc, site, name, now, first):
+    "The notebook nbs/`name` as the page `now`"
+    nb = page(read(proc/name), read(ROOT/'nbs'/name), f'nbs/{name}', now, first)
     (site/now).write_text(json.dumps(nb), encoding='utf-8')
 
 
-def write_index(course, site):
-    "The page of the course: parts, notebooks, minutes"
-    names = {o['file']: o['name'] for p in course for o in p['notebooks']}
-    t = timings()
-    out = [(DOCS/'pages/course.md').read_text(encoding='utf-8').strip()]
-    total = 0
-    for part in course:
-        rows = []
-        for o in part['notebooks']:
-            nb = read(ROOT/f"nbs/{o['file']}.ipynb")
-            title, lead = title_and_lead(nb)
-            total += reading_minutes(nb)
-            takes = f'{reading_minutes(nb)} min'
-            if o['file'] in t['seconds']: takes += f" · runs in {run_time(t['seconds'][o['file']])}"
-            need = ', '.join(f'<a class="reference internal" href="{n}.html">{names[n]}</a>' if n in names else n for n in o['need'])
-            number = re.match(r'\d+[a-z]?', o['file'])[0]
-            rows.append(f'''<li><span class="number" aria-hidden="true">{number}</span><div><h3><a class="reference internal" href="{o['file']}.html">{_html(title)}</a></h3>
-<p>{_html(lead)}</p><p class="takes">{takes} · know before: {need}</p></div></li>''')
-        out.append(f"## {part['part']}\n\n{part['lead']}\n\n```{{raw}} html\n<ol class=\"notebooks\">\n" + '\n'.join(rows) + '\n</ol>\n```')
-        out.append(f"```{{toctree}}\n:caption: {part['part']}\n:hidden:\n\n" + '\n'.join(f"{o['name']} <{o['file']}>" for o in part['notebooks']) + '\n```')
-    hours = f'{total/60:.0f} hours'
-    (site/'course/index.md').write_text('\n\n'.join(out).replace('{{hours}}', hours).replace('{{measured}}', t.get('how', 'Run times: not measured yet.')) + '\n', encoding='utf-8')
+def item(entry, names):
+    "A notebook in the list of its wing"
+    nb = original(entry['id'])
+    title, lead = title_and_lead(nb)
+    takes = f'{reading_minutes(nb)} min'
+    if entry['id'] in timings()['seconds']: takes += f" · runs in {run_time(timings()['seconds'][entry['id']])}"
+    number = re.match(r'\d+|', entry['file'])[0]
+    return f'''<li><span class="number" aria-hidden="true">{number}</span><div><h3><a class="reference internal" href="{entry['file']}.html">{_html(title)}</a></h3>
+<p>{_html(lead)}</p><p class="takes">{takes} · know before: {needed(entry, names)}</p></div></li>'''
+
+
+def write_index(wing, parts, names, site):
+    "The page of a wing: parts, notebooks, minutes"
+    text = (DOCS/f'pages/{wing}.md').read_text(encoding='utf-8').strip()
+    hours = f'{minutes(parts)/60:.0f} hours'
+    out = [text.replace('{{hours}}', hours).replace('{{measured}}', timings().get('how', 'Run times: not measured yet.'))]
+    for part in parts:
+        notebooks = part['notebooks']
+        if len(parts) > 1: out.append(f"## {part['part']}\n\n{part['lead']}")
+        out.append('```{raw} html\n<ol class="notebooks">\n' + '\n'.join(item(o, names) for o in notebooks) + '\n</ol>\n```')
+        out.append(f"```{{toctree}}\n:caption: {part['part']}\n:hidden:\n\n" + '\n'.join(f"{o['name']} <{o['file']}>" for o in notebooks) + '\n```')
+    (site/wing/'index.md').write_text('\n\n'.join(out) + '\n', encoding='utf-8')
+
+
+def minutes(parts): return sum(reading_minutes(original(o['id'])) for p in parts for o in p['notebooks'])
