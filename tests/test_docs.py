@@ -184,6 +184,11 @@ def test_a_phone_never_scrolls_sideways(visit, path):
         '[...document.querySelectorAll("main *")].filter(o => o.getBoundingClientRect().right > 391).slice(0, 5).map(o => o.outerHTML.slice(0, 150))')
 
 
+def test_all_columns_of_the_model_card_are_seen_on_a_desktop(visit):
+    found = visit('model_card.html').evaluate("[...document.querySelectorAll('.pst-scrollable-table-container')].map(o => [o.scrollWidth, o.clientWidth])")
+    assert len(found) >= 5 and [o for o in found if o[0] > o[1]] == []
+
+
 def test_the_search_page_keeps_its_distance_from_the_edge(visit):
     box = visit('search.html?q=luma', width=390).evaluate("(b => [b.left, innerWidth - b.right])(document.querySelector('.bd-search-container').getBoundingClientRect())")
     assert min(box) >= 16 and abs(box[0] - box[1]) < 2, box
