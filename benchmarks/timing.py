@@ -69,7 +69,7 @@ def machine():
     cpu = next((o.split(':')[1].strip() for o in Path('/proc/cpuinfo').read_text().splitlines() if o.startswith('model name')), '') if Path('/proc/cpuinfo').exists() else platform.processor()
     flags = Path('/proc/cpuinfo').read_text() if Path('/proc/cpuinfo').exists() else ''
     has = [o for o in ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16', 'amx_int8') if f' {o}' in flags]
-    names = ('colorizer', 'torch', 'torchvision', 'fastai', 'onnxruntime', 'numpy', 'pillow')
+    names = ('unet-colorizer', 'torch', 'torchvision', 'fastai', 'onnxruntime', 'numpy', 'pillow')
     return dict(cpu=cpu, has=has, cores=os.cpu_count(), load=round(os.getloadavg()[0], 1), system=f'{platform.system()} {platform.machine()}', python=platform.python_version(),
                 versions={o: version(o) for o in names}, commit=git, date=time.strftime('%Y-%m-%d'))
 

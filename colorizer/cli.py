@@ -365,7 +365,7 @@ def _missing(e) -> int:
     if name == 'colorizer': return _complain(f'{e.name} is not part of this installation')
     extra = {'av': '[video]', 'cv2': '[video]', 'gradio': '[app]', 'jinja2': '[evaluate]', 'lpips': '[evaluate]', 'pytorch_fid': '[evaluate]', 'ray': '[archive]', 'fsspec': '[archive]', 'pyarrow': '[archive]'}.get(name)
     if extra is None: extra = '' if name in ('numpy', 'PIL', 'onnxruntime', 'fastcore', 'tqdm') else '[train]'
-    return _complain(f'{name} is not installed. Run: pip install "colorizer{extra}"')
+    return _complain(f'{name} is not installed. Run: pip install "unet-colorizer{extra}"')
 
 # %% ../nbs/library/command.ipynb #d25eaa1c
 def main(
@@ -548,5 +548,5 @@ def run_course(args) -> int:
     here = [args.dir] if args.dir else ['nbs', '.', Path(__file__).parent.parent/'nbs']
     folder = next((Path(o) for o in here if (Path(o)/'course'/'01_data.ipynb').is_file()), None)
     if folder is None: raise ValueError("no notebooks here. They are in the nbs folder of colorizer's source: clone it, and run `colorizer course` there")
-    if find_spec('jupyterlab') is None: raise ValueError('JupyterLab is not installed. Run: pip install "colorizer[course]"')
+    if find_spec('jupyterlab') is None: raise ValueError('JupyterLab is not installed. Run: pip install "unet-colorizer[course]"')
     return subprocess.call([sys.executable, '-m', 'jupyterlab', str(folder)])

@@ -9,7 +9,7 @@ from colorizer.inference.colour import luma, split
 from colorizer.inference.photo import open_photo, sample_photos, to_rgb_array
 from known import known_model
 
-ray = pytest.importorskip('ray', reason='needs the archive extra: pip install "colorizer[archive]"')
+ray = pytest.importorskip('ray', reason='needs the archive extra: pip install "unet-colorizer[archive]"')
 import psutil
 import pyarrow.parquet as pq
 

@@ -276,11 +276,11 @@ def test_help_needs_no_library(colorizer, words):
 
 
 def test_a_missing_extra_is_named(colorizer, grey):
-    one_line(colorizer('train', '.', '--out', 'run'), 'pip install "colorizer[train]"')
-    one_line(colorizer('evaluate', 'grey.jpg'), 'pip install "colorizer[train]"')
-    one_line(colorizer('data', 'prepare', '.', '--cache', 'c', '--size', '64'), 'pip install "colorizer[train]"')
-    one_line(colorizer('archive', '.', 'out', blocked=['fsspec', 'ray', 'pyarrow']), 'pip install "colorizer[archive]"')
-    one_line(colorizer('grey.jpg', blocked=['onnxruntime']), 'pip install "colorizer"')
+    one_line(colorizer('train', '.', '--out', 'run'), 'pip install "unet-colorizer[train]"')
+    one_line(colorizer('evaluate', 'grey.jpg'), 'pip install "unet-colorizer[train]"')
+    one_line(colorizer('data', 'prepare', '.', '--cache', 'c', '--size', '64'), 'pip install "unet-colorizer[train]"')
+    one_line(colorizer('archive', '.', 'out', blocked=['fsspec', 'ray', 'pyarrow']), 'pip install "unet-colorizer[archive]"')
+    one_line(colorizer('grey.jpg', blocked=['onnxruntime']), 'pip install "unet-colorizer"')
 
 
 def test_every_command_has_help(colorizer):

@@ -232,7 +232,7 @@ def test_packages_that_are_missing_are_one_line(make, module, monkeypatch):
             if name.split('.')[0] == module: raise ModuleNotFoundError(f'No module named {name!r}', name=module)
     monkeypatch.delitem(sys.modules, module)
     monkeypatch.setattr(sys, 'meta_path', [Missing(), *sys.meta_path])
-    with pytest.raises(ev.MeasureError, match=f'needs the package {module}. Run: pip install "colorizer.evaluate."'): make()
+    with pytest.raises(ev.MeasureError, match=f'needs the package {module}. Run: pip install "unet-colorizer.evaluate."'): make()
 
 def test_evaluation_needs_no_torch():
     code = 'import sys, colorizer.evaluation, colorizer.benchmark, colorizer.report; sys.exit(any(m in sys.modules for m in ("torch", "fastai", "onnxruntime", "jinja2", "lpips")))'

@@ -414,7 +414,7 @@ def test_sixteen_bits_of_colour_stand_upright(tiny, tmp_path, orientation):
 def test_without_opencv_a_note_says_that_8_bits_were_read(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'cv2', None)
     monkeypatch.setattr('colorizer.inference.files.find_spec', lambda name: None)
-    assert colorize_file(tiny, png16(3), tmp_path/'out.png')['notes'] == ['read with 8 bits per channel, so it comes out with 8 (for 16: pip install "colorizer[deep]")']
+    assert colorize_file(tiny, png16(3), tmp_path/'out.png')['notes'] == ['read with 8 bits per channel, so it comes out with 8 (for 16: pip install "unet-colorizer[deep]")']
 
 
 def test_metadata_that_is_too_much_is_left_out_and_the_photo_is_not(command, tmp_path):

@@ -55,7 +55,7 @@ def settings():
 
 def test_the_wheel_holds_what_it_needs_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as z: names = set(z.namelist())
-    info = f'colorizer-{colorizer.__version__}.dist-info/'
+    info = f'unet_colorizer-{colorizer.__version__}.dist-info/'
     assert {o for o in names if o.startswith(info)} == {info + o for o in
         ('METADATA', 'WHEEL', 'RECORD', 'entry_points.txt', 'top_level.txt', 'licenses/LICENSE')}
     here = ROOT/'colorizer'
@@ -77,6 +77,7 @@ def test_the_wheel_is_small(wheel):
 def test_each_fact_is_stated_once(metadata, settings):
     meta = settings['DEFAULT']
     assert metadata['Version'] == colorizer.__version__ and re.fullmatch(r'\d+\.\d+\.\d+', colorizer.__version__)
+    assert meta['name'] == 'unet-colorizer'  # `colorizer` on the package index is another project
     assert (metadata['Name'], metadata['Requires-Python']) == (meta['name'], f">={meta['min_python']}")
     assert metadata['License'] == meta['license'] or metadata['License-Expression'] == meta['license']
     assert '[project]' not in (ROOT/'pyproject.toml').read_text() and 'version' not in meta
@@ -149,3 +150,15 @@ def test_embedded_photos_are_small_and_accounted_for():
         assert img.mode == 'RGB' and min(img.size) <= 320 and not set(img.info) & {'exif', 'icc_profile', 'comment'}, p
         row, = [o for o in readme.splitlines() if o.startswith(f'| `{p.name}` |')]
         assert re.search(r'public domain|CC0 1\.0|CC BY [234]\.0', row)
+
+
+def test_what_we_tell_people_to_install_is_ours():
+    "The name is the one in settings.ini, and the extra exists; `colorizer` alone would fetch another project"
+    cfg = ConfigParser(delimiters=['='])
+    cfg.read(ROOT/'settings.ini', encoding='utf-8')
+    extras = {'', 'extra', *cfg['extras'], *cfg['extras_alone']}
+    texts = [p for o in ('nbs', 'colorizer', 'docs', 'tests', 'benchmarks', 'tools', '.github') for p in (ROOT/o).rglob('*')
+             if p.suffix in ('.ipynb', '.py', '.md', '.yml', '.html', '.js') and 'node_modules' not in p.parts] + [ROOT/'README.md', ROOT/'CONTRIBUTING.md', ROOT/'Makefile']
+    found = [(p.name, *m) for p in texts for m in re.findall(r'''pip install (?:-e )?\\?['"]?([\w-]*colorizer|\.)(?:\[(\w*)\]|\{(\w+)\})?(?=[\\"'\s<`])''', p.read_text(encoding='utf-8'))]
+    assert len(found) > 20
+    assert [o for o in found if o[1] not in ('.', cfg['DEFAULT']['name']) or (o[2] or o[3]) not in extras] == []

@@ -95,7 +95,7 @@ def test_without_jinja_it_says_so_before_it_works(monkeypatch, capsys, tmp_path)
     monkeypatch.setitem(sys.modules, 'jinja2', None)
     monkeypatch.setattr(b, 'compare', lambda *args: pytest.fail('the long work has begun'))
     assert main(['evaluate', str(sample_photos()['cat']), '-o', str(tmp_path)]) == 1
-    assert 'jinja2 is not installed. Run: pip install "colorizer[evaluate]"' in capsys.readouterr().err
+    assert 'jinja2 is not installed. Run: pip install "unet-colorizer[evaluate]"' in capsys.readouterr().err
 
 @pytest.mark.parametrize('flag', ['--lpips', '--fid'])
 def test_weights_that_cannot_be_had_stop_it_before_it_works(flag, monkeypatch, capsys):

@@ -369,7 +369,7 @@ def write_pictures(
     "Write the coloured pictures of a file into a file of a format."
     rgb, alpha = first = next(results)
     if rgb.dtype == np.uint16 and fmt not in DEEP: f.notes.append('comes out with 8 bits per channel')
-    if f.wide: f.notes.append('read with 8 bits per channel, so it comes out with 8' + ('' if find_spec('cv2') else ' (for 16: pip install "colorizer[deep]")'))
+    if f.wide: f.notes.append('read with 8 bits per channel, so it comes out with 8' + ('' if find_spec('cv2') else ' (for 16: pip install "unet-colorizer[deep]")'))
     if f.img.mode == '1': f.notes.append('only black and white in it, which leave no room for colour')
     meta, options = metadata(f, fmt, rgb.shape[1::-1]), encoding(f, fmt)
     if fmt == 'TIFF': return _write_tiff(fp, itertools.chain([first], results), f, meta)

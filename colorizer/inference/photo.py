@@ -110,7 +110,7 @@ def open_photo(
 def _reason(e, name):
     "What is wrong and what to do, for an exception met while a photo was opened"
     if isinstance(e, UnidentifiedImageError):
-        if name.lower().endswith(('.heic', '.heif')): return 'no HEIC photo that can be read. Is it installed? pip install "colorizer[heic]"'
+        if name.lower().endswith(('.heic', '.heif')): return 'no HEIC photo that can be read. Is it installed? pip install "unet-colorizer[heic]"'
         return 'not an image that can be read. Give a JPEG, PNG, WebP or TIFF file'
     if isinstance(e, Image.DecompressionBombError): return f'too large, the limit is {max_pixels():,} pixels. Raise it with --max-pixels'
     if isinstance(e, MemoryError): return 'there is not enough memory for it. Make it smaller first'

@@ -146,7 +146,7 @@ def make_config(args, stages, model, train, valid, device, half):
     return dict(stages=[asdict(s) for s in stages], options=options, seed=args.seed, start=args.start,
         photos=dict(train=len(train), valid=len(valid), sources=[str(o) for o in args.photos], fingerprint=fingerprint(train+valid)),
         model=model.config, parameters=sum(p.numel() for p in model.parameters()), device=device_name(device), precision='bfloat16' if half else 'float32',
-        processes=num_processes(), versions={m: version(m) for m in ('colorizer','torch','torchvision','fastai')}, commit=_commit(), begun=time.strftime('%Y-%m-%d'))
+        processes=num_processes(), versions={'colorizer': colorizer.__version__} | {m: version(m) for m in ('torch','torchvision','fastai')}, commit=_commit(), begun=time.strftime('%Y-%m-%d'))
 
 def device_name(device):
     "What a device is called"
