@@ -12,6 +12,7 @@ from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch: processor time counts the same on every machine so
 
+import colorizer  # noqa: F401  (before ONNX Runtime, whose telemetry it switches off)
 import memory  # beside this file
 from timing import child, interleaved, machine, measured_rates, milliseconds, peak, quartiles, ratios, read, shown, write
 
