@@ -27,6 +27,7 @@ from .metrics import (ARROWS, FID_LEAST, MEASURES, METRICS, Measure, colourfulne
 from ..inference.photo import PhotoError, find_photos, open_photo, sample_photos, save_photo, to_rgb_array
 from ..inference.colorizer import Colorizer, default_model
 from ..inference.colour import compose, fit_gamut, split
+from ..inference.disk import write_whole
 
 # %% ../../nbs/library/benchmark.ipynb #f556c949
 @dataclass(frozen=True)
@@ -553,13 +554,7 @@ def protocol(
 def write_text(path, text):
     "Write a text file whole or not at all"
     path = Path(path)
-    try:
-        fd, part = tempfile.mkstemp(dir=path.parent, prefix='.colorizer-', suffix='.part')
-        try:
-            with open(fd, 'w', encoding='utf-8', newline='') as f: f.write(text)
-            os.chmod(part, 0o644)   # mkstemp makes files for the owner only
-            os.replace(part, path)
-        except BaseException: os.unlink(part); raise
+    try: write_whole(path, text)
     except OSError as e: raise ValueError(f'{path}: cannot be written ({e.strerror}). Choose another folder or name') from None
 
 # %% ../../nbs/library/benchmark.ipynb #0a60fa0c

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from fastcore.basics import patch
-from .colour import luma, resize_chroma, resize_luma
+from .colour import BLUE, CB, CR, GREEN, RED, luma, resize_chroma, resize_luma
 from .photo import PhotoError, open_photo, to_pixels
 from .upsampling import apply_hints, guided_rows, hint_list
 import onnxruntime as ort  # after colorizer, which switches its telemetry off
@@ -167,9 +167,9 @@ def _light(pixels):
 
 def _channels(cb, cr, top):
     "What chroma adds to luma in R, G and B, where white is `top`; uses up the memory of `cb` and `cr`"
-    r, b = np.multiply(cr, 1.402*top, out=cr), np.multiply(cb, 1.772*top, out=cb)
-    g = r*np.float32(-.299/.587)
-    g -= b*np.float32(.114/.587)
+    r, b = np.multiply(cr, CR*top, out=cr), np.multiply(cb, CB*top, out=cb)
+    g = r*np.float32(-RED/GREEN)
+    g -= b*np.float32(BLUE/GREEN)
     return r, g, b
 
 def _paint(y, cb, cr, top):

@@ -15,8 +15,7 @@ import numpy as np
 from PIL import Image
 
 from .colorizer import Colorizer, render_size
-from .colour import fit_gamut
-from .colour import resize_luma
+from .colour import CB, CR, fit_gamut, resize_luma
 from .upsampling import guided_rows
 
 # %% ../../nbs/library/video.ipynb #280f566f
@@ -131,7 +130,7 @@ def _chroma_planes(y, chroma, small, full_range, matrix, saturation=1.):
     h, w = -(-y.shape[0]//2), -(-y.shape[1]//2)
     half = _light(np.asarray(Image.fromarray(y).reduce(2)), full_range)
     c = np.stack(guided_rows(chroma*np.float32(saturation), (w, h), small)(0, h, half), -1)
-    c = fit_gamut(half, c)*np.float32([1.772, 1.402])/np.float32(_MATRIX.get(matrix, (1.772, 1.402)))
+    c = fit_gamut(half, c)*np.float32((CB, CR))/np.float32(_MATRIX.get(matrix, (CB, CR)))
     return [(o*(255 if full_range else 224) + 128.5).clip(0, 255).astype(np.uint8) for o in np.moveaxis(c, -1, 0)]
 
 def _light(y, full_range):

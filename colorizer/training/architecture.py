@@ -16,6 +16,7 @@ from fastai.vision.learner import create_body
 from fastai.vision.models.unet import DynamicUnet, UnetBlock
 from fastcore.basics import patch
 from torch import nn
+from ..inference.colour import chroma_of, luma_of, rgb_of
 from .small_encoder import EfficientNetEncoder, MobileNetEncoder, _fold_batchnorm, _lite2_channels, _lite2_weights, _mobilenet_channels, _quick_gradients
 from .weights import UnetError, _load, read_weights
 
@@ -25,8 +26,8 @@ def rgb_to_ycbcr(
 )->tuple[torch.Tensor,torch.Tensor]: # luma [N,1,H,W] in 0..1, chroma (Cb, Cr) [N,2,H,W] in -0.5..0.5
     "Split RGB into BT.601 luma and chroma (full range, as in JPEG: ITU-T T.871)"
     r,g,b = rgb.split(1, dim=1)
-    y = .299*r + .587*g + .114*b
-    return y, torch.cat([(b-y)/1.772, (r-y)/1.402], dim=1)
+    y = luma_of(r, g, b)
+    return y, torch.cat(chroma_of(y, r, b), dim=1)
 
 # %% ../../nbs/course/02_architecture.ipynb #529251e1
 def ycbcr_to_rgb(
@@ -35,8 +36,7 @@ def ycbcr_to_rgb(
 )->torch.Tensor: # RGB [N,3,H,W], not clipped: gradients must not die at the border of the gamut
     "Inverse of `rgb_to_ycbcr`"
     cb,cr = chroma.split(1, dim=1)
-    r,b = y + 1.402*cr, y + 1.772*cb
-    return torch.cat([r, (y - .299*r - .114*b)/.587, b], dim=1)
+    return torch.cat(rgb_of(y, cb, cr), dim=1)
 
 # %% ../../nbs/course/02_architecture.ipynb #4d6abbcd
 class ColorUnet(nn.Module):

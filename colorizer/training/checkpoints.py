@@ -14,7 +14,7 @@ from fastai.callback.core import Callback
 from fastai.torch_core import rank_distrib, to_device
 from fastcore.foundation import L
 from safetensors.torch import save
-from ..inference.disk import replace_file
+from ..inference.disk import write_whole
 from .architecture import ColorUnet, create_unet
 from .learner import ColourLearner, TrainingError, num_processes, save_history
 from .weights import UnetError, read_weights
@@ -28,7 +28,7 @@ def save_weights(
     "Save the weights, and what is needed to build the model again, as safetensors"
     state = {k: v.contiguous().cpu() for k,v in model.state_dict().items()}
     meta = {'config': json.dumps(model.config), 'facts': json.dumps(facts or {})}
-    return replace_file(path, lambda tmp: tmp.write_bytes(save(state, metadata=meta)))
+    return write_whole(path, save(state, metadata=meta))
 
 # %% ../../nbs/library/checkpoints.ipynb #365eecdc
 def load_weights(
@@ -64,19 +64,13 @@ def go_on(
     learn.loss_parts.history,learn.loss_parts.carried = list(saved['history']),to_device(saved['sums'], device)
 
 # %% ../../nbs/library/checkpoints.ipynb #1d482f2e
-def _write_through(path, data):
-    with open(path, 'wb') as f:
-        f.write(data)
-        f.flush()
-        os.fsync(f.fileno())
-
 def save_checkpoint(
     saved:dict, # from `snapshot`
     path:str|Path,
 )->Path: # `path`
     "Write a checkpoint whole or not at all. Raises `TrainingError` where the disk doesn't take it; the checkpoint that was there stays"
     torch.save(saved, data := io.BytesIO())
-    try: return replace_file(path, lambda tmp: _write_through(tmp, data.getbuffer()))
+    try: return write_whole(path, data.getbuffer(), sync=True)
     except OSError as e: raise TrainingError(f'{path}: cannot be written ({e.strerror}). The last checkpoint is kept: make room, then go on with --resume') from None
 
 def load_checkpoint(path:str|Path)->dict:

@@ -20,7 +20,7 @@ import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import default_device, rank_distrib, set_seed
 import colorizer
-from ..inference.disk import replace_file
+from ..inference.disk import write_whole
 from ..inference.photo import find_photos
 from ..inference.show import photo_grid
 from .architecture import ARCHITECTURES, create_unet
@@ -287,7 +287,7 @@ def _settle(args, stages, model, train, valid, device, half, folder):
         if len(train) < s.bs: raise TrainingError(f'{len(train)} photos to train on are fewer than one batch of {s.bs}: give more photos or a smaller --bs')
     if not folder.writes: return
     config = json.dumps(make_config(args, stages, model, train, valid, device, half), indent=1)
-    replace_file(args.out/'config.json', lambda tmp: tmp.write_text(config, encoding='utf-8'))
+    write_whole(args.out/'config.json', config)
     folder.log(f'begins: {len(train)} photos to train on, {len(valid)} held out')
 
 # %% ../../nbs/library/train_command.ipynb #5617ce12
@@ -309,7 +309,7 @@ def _complete(folder, stages, valid, test, facts):
     plt.savefig(folder/'curves.png'); plt.close()
     if test:
         result = json.dumps(measure(folder/'model.onnx', test), indent=1)
-        replace_file(folder/'test.json', lambda tmp: tmp.write_text(result, encoding='utf-8'))
+        write_whole(folder/'test.json', result)
     folder.log('done')
     write_report(folder.path)
     print(folder/'model.onnx', folder/'report.html', sep='\n')

@@ -26,6 +26,8 @@ from fastcore.parallel import num_cpus
 from fasttransform import ItemTransform, Transform
 from torchvision.transforms import RandomResizedCrop
 from tqdm import tqdm
+from ..inference.colour import luma_of
+from ..inference.disk import write_whole
 from ..inference.photo import PhotoError, find_photos, open_photo, to_rgb_array
 
 # %% ../../nbs/course/01_data.ipynb #f1df3a51
@@ -34,7 +36,7 @@ def to_grey(
 )->torch.Tensor: # [N,1,H,W], luma in 0..1
     "Luma, `.299 R + .587 G + .114 B` (ITU-R BT.601-7, section 2.5.1), on the device of `rgb`"
     r,g,b = rgb[:,0:1], rgb[:,1:2], rgb[:,2:3]
-    return .299*r + .587*g + .114*b
+    return luma_of(r, g, b)
 
 # %% ../../nbs/course/01_data.ipynb #3d4f8de0
 class DataError(ValueError):
@@ -75,12 +77,6 @@ def has_colour(
     return bool((np.maximum(np.maximum(r,g), b) - np.minimum(np.minimum(r,g), b)).mean() >= least)
 
 # %% ../../nbs/course/01_data.ipynb #0bc30b8e
-def _write_whole(path, data):
-    "Write `data` to `path` so that nobody ever finds half of it there"
-    tmp = path.with_name(f'.{path.name}.part')
-    tmp.write_bytes(data)
-    os.replace(tmp, path)
-
 def _as_jpeg(path, data, short, quality, skip_grey):
     "The bytes to be cached for the photo at `path`, whose own bytes are `data`"
     img = shrink(load_photo(path, short), short)
@@ -103,7 +99,7 @@ def _cache_one(job):
             jpeg = _as_jpeg(source, data, *made)
     except Exception as e: return entry | dict(skipped=' '.join(str(e).removeprefix(f'{source}: ').split()) or type(e).__name__)
     name = hashlib.sha256(data).hexdigest()[:20] + '.jpg'
-    _write_whole(Path(folder)/name, jpeg)
+    write_whole(Path(folder)/name, jpeg)
     return entry | dict(file=name, bytes=len(jpeg))
 
 # %% ../../nbs/course/01_data.ipynb #7403b628
@@ -148,7 +144,7 @@ def _build(todo, folder, made, workers, progress):
 
 def _tidy(folder, known):
     "Rewrite the manifest with one line per photo, and remove files that no entry names any more"
-    _write_whole(folder/MANIFEST, ''.join(json.dumps(o)+'\n' for o in known.values()).encode())
+    write_whole(folder/MANIFEST, ''.join(json.dumps(o)+'\n' for o in known.values()))
     used = {o.get('file') for o in known.values()}
     for o in [*folder.glob('*.jpg'), *folder.glob('.*.part')]:
         if o.name not in used: o.unlink(missing_ok=True)

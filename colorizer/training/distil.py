@@ -17,7 +17,7 @@ import torchvision
 from safetensors.torch import save
 from torch import nn
 
-from ..inference.disk import replace_file
+from ..inference.disk import write_whole
 from .data import colour_dls
 from .small_encoder import _lite2_weights
 
@@ -90,7 +90,7 @@ def rate_at(
 
 def _checkpoint(path, student, opt, seen, log):
     torch.save(dict(student=student.state_dict(), opt=opt.state_dict(), seen=seen, log=log), data := io.BytesIO())
-    replace_file(path, lambda tmp: tmp.write_bytes(data.getbuffer()))
+    write_whole(path, data.getbuffer())
 
 def _restore(path, student, opt):
     if not path.exists(): return 0, []
@@ -134,7 +134,7 @@ def distil(
         seen += _stretch(student.train(), teacher, opt, dls.train, seen, n)
         log.append(dict(seen=seen) | distilled_so_far(student, teacher, dls.valid))
         _checkpoint(out/'checkpoint.pt', student, opt, seen, log)
-        replace_file(out/'resnet34.safetensors', lambda tmp: tmp.write_bytes(save({k: v.contiguous() for k,v in student.net.state_dict().items()})))
+        write_whole(out/'resnet34.safetensors', save({k: v.contiguous() for k,v in student.net.state_dict().items()}))
         show(log[-1])
     return log
 

@@ -6,7 +6,7 @@
 __all__ = ['ChromaNet', 'half_storage', 'strengthen', 'mean_weights', 'export_onnx', 'model_from_onnx', 'add_arguments', 'run']
 
 # %% ../../nbs/library/export.ipynb #d2cd7068
-import copy, hashlib, json, logging, os, warnings
+import copy, hashlib, json, logging, warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import nn
 from .architecture import ColorUnet, NarrowDecoder, create_unet, fold_batchnorm
 from .weights import UnetError, read_weights
 from ..inference.colorizer import default_model
+from ..inference.disk import write_whole
 from .checkpoints import load_weights
 
 # %% ../../nbs/library/export.ipynb #21fcbb84
@@ -70,12 +71,8 @@ def half_storage(
 # %% ../../nbs/library/export.ipynb #64b81b07
 def _write(path, data):
     "Write `data` to `path`: all of it or nothing"
-    tmp = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        tmp.write_bytes(data)
-        os.replace(tmp, path)
+    try: write_whole(path, data)
     except OSError as e: raise UnetError(f"{path} can't be written: {e.strerror}") from e
-    finally: tmp.unlink(missing_ok=True)
 
 # %% ../../nbs/library/export.ipynb #2115c8f6
 def _store(proto, path, config, facts, half):

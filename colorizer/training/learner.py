@@ -9,7 +9,7 @@ __all__ = ['batch_psnr', 'colour_share', 'TrainingError', 'NoNumber', 'LossParts
            'colour_learner', 'fit_stage', 'plot_history', 'save_history', 'read_history']
 
 # %% ../../nbs/course/04_training.ipynb #237f1803
-import csv, sys
+import csv, io, sys
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -24,7 +24,7 @@ from fastai.torch_core import rank_distrib
 from fastcore.basics import patch
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
-from ..inference.disk import replace_file
+from ..inference.disk import write_whole
 from ..inference.show import photo_grid
 from .architecture import ColorUnet, rgb_to_ycbcr, unet_splitter
 from .data import to_grey
@@ -402,12 +402,10 @@ def _plot_stage(ax, rows, name, label):
 # %% ../../nbs/course/04_training.ipynb #93bacd05
 def save_history(history:list[dict], path:str|Path)->Path:
     "Write the history as CSV"
-    def write(tmp):
-        with open(tmp, 'w', newline='', encoding='utf-8') as f:
-            out = csv.DictWriter(f, list(dict.fromkeys(k for row in history for k in row)))
-            out.writeheader()
-            out.writerows(history)
-    return replace_file(path, write)
+    out = csv.DictWriter(text := io.StringIO(newline=''), list(dict.fromkeys(k for row in history for k in row)))
+    out.writeheader()
+    out.writerows(history)
+    return write_whole(path, text.getvalue())
 
 def _value(text):
     if text in ('True','False'): return text == 'True'

@@ -19,6 +19,7 @@ from torchvision.models import get_model_weights
 from torchvision.models.vgg import cfgs, make_layers
 from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 
+from ..inference.colour import chroma_of, luma_of
 from ..inference.photo import open_photo, sample_photos
 
 # %% ../../nbs/course/03_loss.ipynb #eeb8817c
@@ -37,8 +38,7 @@ def to_chroma(
 )->torch.Tensor: # [N,2,H,W] float32, (Cb, Cr), in -0.5..0.5 for RGB in 0..1
     "The colour of each pixel without its light (ITU-R BT.601, full range as in JPEG)"
     r,g,b = rgb.float().unbind(1)
-    y = .299*r + .587*g + .114*b
-    return torch.stack([(b-y)/1.772, (r-y)/1.402], dim=1)
+    return torch.stack(chroma_of(luma_of(r, g, b), r, b), dim=1)
 
 # %% ../../nbs/course/03_loss.ipynb #ca6ac340
 MEAN_CHROMA = .1 # typical length of the chroma vector in a colour photo
@@ -269,7 +269,7 @@ def calibrate(self:FeatureLoss,
 ):
     "Make 1 mean \"as wrong as these photos left grey\" for each part. Raises `LossError` if they are grey already"
     rgb = rgb.to(self.mean)
-    grey = (rgb*rgb.new_tensor([.299,.587,.114])[:,None,None]).sum(1, keepdim=True).expand_as(rgb)
+    grey = luma_of(*rgb.unbind(1))[:,None].expand_as(rgb)
     scale = torch.stack(list(self.parts(grey, rgb).values()))
     if to_chroma(rgb).norm(dim=1).mean()<1e-3: raise LossError('the photos to calibrate the loss on have no colour')
     self.scale.copy_(scale)

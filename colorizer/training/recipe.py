@@ -12,10 +12,10 @@ import torch
 import torch.distributed as dist
 from PIL import ImageOps
 from fastai.torch_core import default_device, rank_distrib
-from ..inference.disk import replace_file
+from ..inference.disk import write_whole
 from ..inference.photo import open_photo
 from ..inference.show import photo_grid
-from .checkpoints import Checkpoints, RunFolder, Signals, _write_through, go_on, load_weights
+from .checkpoints import Checkpoints, RunFolder, Signals, go_on, load_weights
 from .data import colour_dls, to_grey
 from .distributed import DataParallel
 from .learner import EpochLine, Stage, TrainingError, colour, colour_learner, fit_stage, next_turn, num_processes, to_arrays
@@ -114,7 +114,7 @@ def _finish(learn, stage, folder):
 def _keep(stage, folder):
     "The best weights of a stage that is over, under the name of its size"
     kept = folder/f'{stage.size}px.safetensors'
-    if folder.writes and not kept.exists(): replace_file(kept, lambda tmp: _write_through(tmp, (folder/'best.safetensors').read_bytes()))
+    if folder.writes and not kept.exists(): write_whole(kept, (folder/'best.safetensors').read_bytes(), sync=True)
     if num_processes() > 1: dist.barrier()
 
 # %% ../../nbs/library/recipe.ipynb #6a302165

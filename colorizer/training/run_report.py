@@ -7,7 +7,7 @@ __all__ = ['Run', 'read_run', 'state_of', 'time_at_work', 'key_figures', 'stage_
            'picture', 'final_test', 'commands', 'appendix', 'page', 'write_report']
 
 # %% ../../nbs/library/run_report.ipynb #1cb3a350
-import base64, csv, json, os, re, shlex
+import base64, csv, json, re, shlex
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +19,7 @@ from fastcore.xml import (Body, Caption, Code, Dd, Details, Div, Dl, Dt, Figcapt
     Small, Span, Strong, Style, Summary, Table, Tbody, Td, Th, Thead, Title, Tr, ft, to_xml)
 from PIL import Image
 
+from ..inference.disk import write_whole
 from ..inference.photo import PhotoError, open_photo
 
 # %% ../../nbs/library/run_report.ipynb #d70101cb
@@ -513,9 +514,4 @@ def write_report(
 )->Path: # `report.html` in it
     "Write the report of a run, whole or not at all. Raises `ValueError` where the folder holds no run"
     path = Path(run)/'report.html'
-    text,part = page(read_run(run)),path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        part.write_text(text, encoding='utf-8', errors='replace')
-        os.replace(part, path)
-    finally: part.unlink(missing_ok=True)
-    return path
+    return write_whole(path, page(read_run(run)).encode('utf-8', 'replace'))
