@@ -8,7 +8,7 @@ the process (getrusage), with everything in it: Python, ONNX Runtime, the model,
 and encoding alone, and one run of the network. All times are seconds of processor time, which a busy machine doesn't change much: strips that
 are merged on two cores at once count twice, so the time on the clock is shorter on a machine that is idle.
 """
-import argparse, io, json, os, resource, subprocess, sys, tempfile, time
+import argparse, io, json, resource, subprocess, sys, tempfile, time
 from pathlib import Path
 
 SCALE = 1024 if sys.platform == 'darwin' else 1  # macOS gives bytes, Linux kilobytes
@@ -30,7 +30,7 @@ def make(path, megapixels, deep, mode='L'):
 
 def measure(path, out):
     "Colour one file; what it took, as JSON on standard output"
-    from colorizer.inference.files import FORMATS, colorize_file
+    from colorizer.inference.files import colorize_file
     from colorizer.inference.colorizer import Colorizer
     from PIL import Image
     Image.MAX_IMAGE_PIXELS = None

@@ -2,9 +2,9 @@
 
     python docs/build.py [--out _docs]
 
-What it does, in order: npm fetches what docs/package-lock.json names; nbdev's processors make `_proc/` from the notebooks; pages are
-written to `_proc/site/` (course, API reference, gallery, guides); Sphinx turns them into HTML, a warning being an error; the demo, the original notebooks
-and llms.txt are put beside them. Nothing on the site asks another host for anything.
+In order: npm fetches what docs/package-lock.json names; nbdev's processors make `_proc/` from the notebooks; the pages (notebooks,
+API reference, gallery, guides) are written to `_proc/site/`; Sphinx turns them into HTML and treats a warning as an error; the demo, the original
+notebooks and llms.txt are put beside them. No page loads anything from another host.
 """
 import argparse
 import os
@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from sitegen import DOCS, ROOT, api, llms, notebooks, pages  # noqa: E402
-from sitegen.notebooks import SiteError  # noqa: E402
+from sitegen import DOCS, ROOT, api, llms, notebooks, pages
+from sitegen.notebooks import SiteError
 
 
 def npm_install(folder):

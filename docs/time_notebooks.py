@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from sitegen import DOCS, ROOT, notebooks  # noqa: E402
+from sitegen import DOCS, ROOT, notebooks
 
 
 def processor():
@@ -44,9 +44,11 @@ def main(names):
         try: table['seconds'][name] = round(seconds(name), 1)
         except subprocess.CalledProcessError: failed.append(name); continue
         print(name, table['seconds'][name], flush=True)
-        table['how'] = f"Run times are processor time on one thread of {processor()}, {date.today()}, measured by `python docs/time_notebooks.py`; cells marked as long runs are left out."
+        table['how'] = (f"Run times are processor time on one thread of {processor()}, {date.today()}, measured by "
+                        "`python docs/time_notebooks.py`; cells marked as long runs are left out.")
         new = path.with_suffix('.tmp')
-        new.write_text(json.dumps({'how': table['how'], 'seconds': dict(sorted(table['seconds'].items()))}, indent=1) + '\n', encoding='utf-8')
+        new.write_text(json.dumps({'how': table['how'], 'seconds': dict(sorted(table['seconds'].items()))}, indent=1) + '\n',
+                       encoding='utf-8')
         new.replace(path)
     if failed: sys.exit(f"{', '.join(failed)}: did not run through; what the table says of them is old")
 

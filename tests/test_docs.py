@@ -16,10 +16,12 @@ LOOKED_AT = 'index.html', 'course/03_loss.html', 'api/training.loss.html'  # lan
 def site(tmp_path_factory):
     "The site, in a folder `colorizer` as on GitHub Pages. SITE=folder takes one that is built already"
     if os.environ.get('SITE'): return Path(os.environ['SITE'])
-    if shutil.which('npm') is None: pytest.skip('there is no npm on this machine (Node.js 18 or newer): the docs take formulas, fonts and the demo from there')
+    if shutil.which('npm') is None:
+        pytest.skip('there is no npm on this machine (Node.js 18 or newer): the docs take formulas, fonts and the demo from there')
     pytest.importorskip('myst_nb', reason='the docs extra is not installed')
     out = tmp_path_factory.mktemp('pages')/'colorizer'
-    r = subprocess.run([sys.executable, ROOT/'docs/build.py', '--out', out], capture_output=True, text=True, timeout=900, env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
+    r = subprocess.run([sys.executable, ROOT/'docs/build.py', '--out', out], capture_output=True, text=True, timeout=900,
+                       env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
     assert r.returncode == 0, r.stdout[-3000:] + r.stderr[-3000:]
     return out
 
@@ -57,7 +59,8 @@ def test_the_site_is_whole(site, pages):
     modules = {'.'.join(p.relative_to(ROOT/'colorizer').with_suffix('').parts) for p in (ROOT/'colorizer').rglob('[!_]*.py')}
     assert len(notebooks) > 30 and {o.split('/')[0] for o in notebooks} == {'course', 'library', 'essays'}
     assert {f'{o}.html' for o in notebooks} | {f'api/{o}.html' for o in modules} <= set(pages)
-    assert {'index.html', 'start.html', 'gallery.html', 'model_card.html', 'course/index.html', 'library/index.html', 'essays/index.html', 'search.html'} <= set(pages)
+    assert {'index.html', 'start.html', 'gallery.html', 'model_card.html', 'course/index.html', 'library/index.html', 'essays/index.html',
+            'search.html'} <= set(pages)
     for name in notebooks:  # for download: the original, with its directives and stored outputs
         assert (site/f'{name}.ipynb').read_bytes() == (ROOT/f'nbs/{name}.ipynb').read_bytes()
     assert (site/'.nojekyll').exists()
@@ -65,14 +68,15 @@ def test_the_site_is_whole(site, pages):
     for name in sorted(notebooks):  # no paragraph is lost on the way
         source = json.loads((ROOT/f'nbs/{name}.ipynb').read_text(encoding='utf-8'))
         shown = words((site/f'{name}.html').read_text(encoding='utf-8'))
-        prose = [p for c in source['cells'] if c['cell_type'] == 'markdown' for p in ''.join(c['source']).split('\n\n') if re.match(r'[A-Z]', p) and not re.search(r'[$|<`\[*_]', p)]
+        prose = [p for c in source['cells'] if c['cell_type'] == 'markdown'
+                 for p in ''.join(c['source']).split('\n\n') if re.match(r'[A-Z]', p) and not re.search(r'[$|<`\[*_]', p)]
         assert prose and [p for p in prose if words(p) not in shown] == [], name
 
 
 def test_links_lead_somewhere(site, pages):
     broken = []
     for path, page in pages.items():
-        for tag, link in page.links:
+        for _tag, link in page.links:
             if re.match(r'(https?|mailto|data|blob):|//', link): continue
             target, fragment = urldefrag(unquote(urljoin(path, link)))
             target = target.split('?')[0]
@@ -97,7 +101,8 @@ def test_nothing_is_loaded_from_elsewhere(site, pages):
     "By the markup; the browser tests see what is really asked for"
     outside = [(p, tag, link) for p, page in pages.items() for tag, link in page.links if tag != 'a' and re.match(r'(https?:)?//', link)]
     assert outside == []
-    for css in site.rglob('*.css'): assert not re.search(r'(url\(|@import\s+)[\'"]?(https?:)?//', css.read_text(encoding='utf-8', errors='replace')), css
+    for css in site.rglob('*.css'):
+        assert not re.search(r'(url\(|@import\s+)[\'"]?(https?:)?//', css.read_text(encoding='utf-8', errors='replace')), css
 
 
 def test_the_card_is_the_one_in_the_package(site):
@@ -121,7 +126,8 @@ def test_the_reference_says_shapes_and_where_to_read_on(site):
     text = (site/'api/training.loss.html').read_text(encoding='utf-8')
     assert 'id="colorizer.training.loss.FeatureLoss"' in text and 'id="colorizer.training.loss.FeatureLoss.forward"' in text
     assert '[N,C,H,W] activations' in text
-    line = 1 + next(i for i, o in enumerate((ROOT/'colorizer/training/loss.py').read_text(encoding='utf-8').splitlines()) if o.startswith('def gram_matrix('))
+    line = 1 + next(i for i, o in enumerate((ROOT/'colorizer/training/loss.py').read_text(encoding='utf-8').splitlines())
+                    if o.startswith('def gram_matrix('))
     assert f'colorizer/training/loss.py#L{line}"' in text and '../course/03_loss.html#' in text
     assert 'href="../api/training.loss.html#colorizer.training.loss.FeatureLoss"' in (site/'course/03_loss.html').read_text(encoding='utf-8')
 
@@ -131,7 +137,8 @@ def test_the_reference_has_three_wings_and_no_module_before_one_that_it_imports(
     assert re.findall(r'<h2>(\w+)<', text) == ['Inference', 'Evaluation', 'Training', 'Command']
     listed = list(dict.fromkeys(re.findall(r'href="([\w.]+)\.html"', text[text.index('<h2>Inference'):])))
     where = {o: n for n, o in enumerate(listed)}
-    for name in ('inference.colour', 'inference.photo', 'inference.colorizer', 'inference.files', 'inference.folders', 'evaluation.benchmark', 'training.loss', 'training.recipe', 'cli'): assert name in where
+    for name in ('inference.colour', 'inference.photo', 'inference.colorizer', 'inference.files', 'inference.folders',
+                 'evaluation.benchmark', 'training.loss', 'training.recipe', 'cli'): assert name in where
     assert where['inference.colour'] < where['inference.colorizer'] < where['inference.files'] < where['inference.folders'] < where['evaluation.benchmark'] < where['training.loss'] < where['training.recipe'] < where['cli']
 
 
@@ -151,7 +158,8 @@ def visit(browser, server):
     "Open a page of the site; at the end, nothing may have gone wrong in the console, and nobody else been asked for anything"
     said, asked, contexts = [], [], []
     def visit(path, width=1280, theme='light'):
-        context = browser.new_context(viewport={'width': width, 'height': 844 if width < 600 else 800}, color_scheme=theme, reduced_motion='reduce')
+        context = browser.new_context(viewport={'width': width, 'height': 844 if width < 600 else 800}, color_scheme=theme,
+                                      reduced_motion='reduce')
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(60_000)
@@ -177,7 +185,10 @@ def test_nothing_stands_in_the_way_of_anybody(visit, path, theme):
     assert [(o['id'], o['help'], [n['target'] for n in o['nodes']][:5]) for o in found if o['impact'] in ('serious', 'critical')] == []
 
 
-@pytest.mark.parametrize('path', [*LOOKED_AT, 'gallery.html', 'course/03_loss.html', 'course/index.html', 'course/02_architecture.html', 'library/index.html', 'library/benchmark.html', 'api/evaluation.benchmark.html', 'search.html', 'model_card.html', 'guides/offline_weights.html'])
+@pytest.mark.parametrize('path',
+                         [*LOOKED_AT, 'gallery.html', 'course/03_loss.html', 'course/index.html', 'course/02_architecture.html',
+                          'library/index.html', 'library/benchmark.html', 'api/evaluation.benchmark.html', 'search.html', 'model_card.html',
+                          'guides/offline_weights.html'])
 def test_a_phone_never_scrolls_sideways(visit, path):
     page = visit(path, width=390)
     assert page.evaluate('document.documentElement.scrollWidth') <= 390, page.evaluate(
@@ -190,7 +201,8 @@ def test_all_columns_of_the_model_card_are_seen_on_a_desktop(visit):
 
 
 def test_the_search_page_keeps_its_distance_from_the_edge(visit):
-    box = visit('search.html?q=luma', width=390).evaluate("(b => [b.left, innerWidth - b.right])(document.querySelector('.bd-search-container').getBoundingClientRect())")
+    box = visit('search.html?q=luma',
+                width=390).evaluate("(b => [b.left, innerWidth - b.right])(document.querySelector('.bd-search-container').getBoundingClientRect())")
     assert min(box) >= 16 and abs(box[0] - box[1]) < 2, box
 
 

@@ -27,7 +27,7 @@ def words(line):
 
 @pytest.mark.parametrize('path', GUIDES, ids=lambda p: p.stem)
 def test_options_exist(path):
-    for kind, line in commands(path):
+    for _kind, line in commands(path):
         given = words(line)
         if given is None or given[0] in ('--help', '--version'): continue
         parser, _, rest = _parser(given)

@@ -64,7 +64,8 @@ def test_the_wheel_holds_what_it_needs_and_nothing_else(wheel):
     models = {f'colorizer/models/{p.name}' for p in (here/'models').iterdir()}
     pages = {f'colorizer/pages/{p.name}' for p in (here/'pages').iterdir()}
     assert {Path(o).suffix for o in pages} == {'.html', '.css', '.js'}
-    assert {'colorizer/__init__.py', 'colorizer/__main__.py', 'colorizer/inference/photo.py', 'colorizer/training/recipe.py', 'colorizer/cli.py'} <= modules
+    assert {'colorizer/__init__.py', 'colorizer/__main__.py', 'colorizer/inference/photo.py', 'colorizer/training/recipe.py',
+            'colorizer/cli.py'} <= modules
     assert 'colorizer/models/default.onnx' in models and {Path(o).suffix for o in models} <= {'.onnx', '.safetensors', '.md', '.json'}
     assert {o for o in names if not o.startswith(info)} == modules | photos | models | pages
 
@@ -89,7 +90,8 @@ def test_requirements_are_those_of_settings_ini(metadata, settings):
     def applies(extra): return {(r.name, str(r.specifier)) for r in shipped if r.marker and f'extra == "{extra}"' in str(r.marker)}
     plain, total = wanted(settings['DEFAULT']['requirements']), set()
     assert {(r.name, str(r.specifier)) for r in shipped if not r.marker} == plain
-    assert {name for name, _ in plain} == {'numpy', 'pillow', 'onnxruntime', 'fastcore', 'tqdm'}  # people who colour photos install no torch
+    # people who colour photos install no torch
+    assert {name for name, _ in plain} == {'numpy', 'pillow', 'onnxruntime', 'fastcore', 'tqdm'}
     alone = {k: wanted(v) for k, v in settings['extras_alone'].items()}
     assert set(metadata.get_all('Provides-Extra')) == {*settings['extras'], *alone}
     for extra, lines in settings['extras'].items():
@@ -125,7 +127,8 @@ def modules_of(tree):
 
 def test_the_library_is_what_the_notebooks_export(tree):
     before = modules_of(tree)
-    exported = {f"{m[1].replace('.', '/')}.py" for p in (tree/'nbs').rglob('*.ipynb') if (m := re.search(r'#\| default_exp (\S+?)(\\n|")', p.read_text(encoding='utf-8')))}
+    exported = {f"{m[1].replace('.', '/')}.py"
+                for p in (tree/'nbs').rglob('*.ipynb') if (m := re.search(r'#\| default_exp (\S+?)(\\n|")', p.read_text(encoding='utf-8')))}
     by_hand = {'__init__.py', '__main__.py', '_modidx.py'} | {f'{o}/__init__.py' for o in ('inference', 'training', 'evaluation')}
     assert set(before) == exported | by_hand
     for name in exported: (tree/'colorizer'/name).unlink()  # what comes back comes from a notebook
@@ -158,7 +161,10 @@ def test_what_we_tell_people_to_install_is_ours():
     cfg.read(ROOT/'settings.ini', encoding='utf-8')
     extras = {'', 'extra', *cfg['extras'], *cfg['extras_alone']}
     texts = [p for o in ('nbs', 'colorizer', 'docs', 'tests', 'benchmarks', 'tools', '.github') for p in (ROOT/o).rglob('*')
-             if p.suffix in ('.ipynb', '.py', '.md', '.yml', '.html', '.js') and 'node_modules' not in p.parts] + [ROOT/'README.md', ROOT/'CONTRIBUTING.md', ROOT/'Makefile']
-    found = [(p.name, *m) for p in texts for m in re.findall(r'''pip install (?:-e )?\\?['"]?([\w-]*colorizer|\.)(?:\[(\w*)\]|\{(\w+)\})?(?=[\\"'\s<`])''', p.read_text(encoding='utf-8'))]
+             if p.suffix in ('.ipynb', '.py', '.md', '.yml', '.html', '.js') and 'node_modules' not in p.parts] + [ROOT/'README.md',
+        ROOT/'CONTRIBUTING.md', ROOT/'Makefile']
+    found = [(p.name, *m) for p in texts
+             for m in re.findall(r'''pip install (?:-e )?\\?['"]?([\w-]*colorizer|\.)(?:\[(\w*)\]|\{(\w+)\})?(?=[\\"'\s<`])''',
+                                 p.read_text(encoding='utf-8'))]
     assert len(found) > 20
     assert [o for o in found if o[1] not in ('.', cfg['DEFAULT']['name']) or (o[2] or o[3]) not in extras] == []

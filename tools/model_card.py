@@ -11,12 +11,13 @@ from pathlib import Path
 
 import onnx
 
-from colorizer.evaluation.benchmark import (evaluate, hue_table, load_regions, open_systems, photos_to_judge, protocol, sentences, summarise, summarise_hues, table)
+from colorizer.evaluation.benchmark import (evaluate, hue_table, load_regions, open_systems, photos_to_judge, protocol, sentences,
+                                            summarise, summarise_hues, table)
 from colorizer.inference.colorizer import Colorizer, default_model
-import onnxruntime  # noqa: E402  (after colorizer, which switches its telemetry off)
+import onnxruntime
 
 sys.path.insert(0, str(Path(__file__).parent.parent/"benchmarks"))
-import stability  # noqa: E402
+import stability
 
 TEXT = """\
 <!-- Made by tools/model_card.py: the figures come from a run of the model whose SHA-256 stands below. -->
@@ -78,7 +79,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", nargs="+", type=Path, help="colour photos that the model has never seen")
     parser.add_argument("--mean-chroma-from", type=Path, required=True, help="other photos: their mean chroma is a baseline")
-    parser.add_argument("--regions", type=Path, default=Path(__file__).parent.parent/"benchmarks/valid_regions.json", help="labelled regions (default: the repository's)")
+    parser.add_argument("--regions", type=Path, default=Path(__file__).parent.parent/"benchmarks/valid_regions.json",
+                        help="labelled regions (default: the repository's)")
     args = parser.parse_args()
     here, model = default_model().parent, Colorizer()
     photos = photos_to_judge(args.photos)
@@ -91,9 +93,12 @@ def main():
                            "↑ more is better, ↓ less is better, colourfulness should be near the real one."])
     steady = stability.as_table(stability.measure(None, [o.path for o in photos]))
     data = default_model().read_bytes()
-    text = TEXT.format(sha=hashlib.sha256(data).hexdigest(), size=len(data)/1e6, render=model.size, n=len(photos), table=figures, hues=hue_table(hues), stability=steady,
-                       protocol=protocol(photos, regions=args.regions)["sha256"], regions=len(regions), labelled=len({r.file for r in regions}),
-                       ort=onnxruntime.__version__, machine=platform.machine(), training=(Path(__file__).parent/"model_training.md").read_text(encoding="utf-8"),
+    text = TEXT.format(sha=hashlib.sha256(data).hexdigest(), size=len(data)/1e6, render=model.size, n=len(photos), table=figures,
+                       hues=hue_table(hues), stability=steady,
+                       protocol=protocol(photos, regions=args.regions)["sha256"], regions=len(regions),
+                       labelled=len({r.file for r in regions}),
+                       ort=onnxruntime.__version__, machine=platform.machine(),
+                       training=(Path(__file__).parent/"model_training.md").read_text(encoding="utf-8"),
                        parameters=sum(prod(t.dims) for t in onnx.load(default_model()).graph.initializer if t.data_type in (1, 10))/1e6)
     (here/"README.md").write_text(text, encoding="utf-8")
 

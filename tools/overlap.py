@@ -1,8 +1,9 @@
-"""Find photos of one folder that are small, cropped or mirrored copies of photos in another: nothing may be trained on what it is judged by.
+"""Find photos of one folder that are small, cropped or mirrored copies of photos in another: no model may be judged by what it has seen.
 
     python tools/overlap.py TRAIN VALID [--above 0.975]
 
-Photos are compared as 12 × 12 thumbnails (correlation of their pixels, 1 is the same). Near-uniform photos correlate without being copies: look at what it lists.
+Photos are compared as 12 × 12 thumbnails (correlation of their pixels; 1 is the same photo). Nearly uniform photos correlate without being
+copies: look at what it lists.
 """
 import argparse
 from pathlib import Path
@@ -36,5 +37,6 @@ args = parser.parse_args()
 train, valid = find_photos(args.train), find_photos(args.valid)
 a, b = (np.stack([v for p in photos for v in thumbnails(p)]) for photos in (train, valid))
 like = np.maximum(a @ b.T, mirrored(a) @ b.T).reshape(len(train), 2, len(valid), 2).max((1, 3))
-for i, j in sorted(zip(*np.where(like > args.above)), key=lambda ij: -like[ij]): print(f"{like[i, j]:.3f}  {train[i].name}  {valid[j].name}")
+for i, j in sorted(zip(*np.where(like > args.above)), key=lambda ij: -like[ij]):
+    print(f"{like[i, j]:.3f}  {train[i].name}  {valid[j].name}")
 print(f"{(like > args.above).sum()} pairs above {args.above} among {len(train)} and {len(valid)} photos")

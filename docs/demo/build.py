@@ -31,7 +31,8 @@ def runtime() -> tuple:  # folder, version
     here = HERE/'node_modules'/'onnxruntime-web'
     if not (here/'package.json').exists() or json.loads((here/'package.json').read_text())['version'] != wanted:
         npm = shutil.which('npm')
-        if npm is None: raise SystemExit('docs/demo: npm is missing; the demo takes ONNX Runtime for browsers from there. Install Node.js 18 or newer')
+        if npm is None:
+            raise SystemExit('docs/demo: npm is missing; the demo takes ONNX Runtime for browsers from there. Install Node.js 18 or newer')
         subprocess.run([npm, 'ci', '--ignore-scripts', '--no-audit', '--no-fund'], cwd=HERE, check=True, stdout=subprocess.DEVNULL)
     return here/'dist', wanted
 

@@ -73,7 +73,8 @@ class Module:
         self.where = self._where()
         self.patched = {}  # class → methods that `@patch` gives it
         for node in self.tree.body:
-            if isinstance(node, ast.FunctionDef) and _is_patch(node): self.patched.setdefault(ast.unparse(node.args.args[0].annotation), []).append(node)
+            if isinstance(node, ast.FunctionDef) and _is_patch(node):
+                self.patched.setdefault(ast.unparse(node.args.args[0].annotation), []).append(node)
         self.symbols = []
 
     def _where(self):
@@ -173,7 +174,6 @@ def _attributes(node, text):
 
 def slug(heading):
     "The anchor that MyST gives a heading: GitHub's rules"
-    from myst_parser.config.main import MdParserConfig  # noqa: F401  (the rules are of the version that is installed)
     from mdit_py_plugins.anchors.index import slugify
     return slugify(re.sub(r'[`*]', '', re.sub(r'\[([^\]]*)\]\([^)]*\)', r'\1', heading)))
 

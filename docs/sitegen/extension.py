@@ -19,14 +19,16 @@ class BacktickLinks(SphinxPostTransform):
     default_priority = 5  # before references are resolved
 
     def run(self):
-        if not self.env.docname.startswith(('course/', 'library/', 'essays/', 'api/', 'guides/', 'start')): return  # elsewhere `luma` is a word
+        # elsewhere `luma` is a word
+        if not self.env.docname.startswith(('course/', 'library/', 'essays/', 'api/', 'guides/', 'start')): return
         symbols = self.env.colorizer_symbols
         for node in list(self.document.findall(nodes.literal)):
             if isinstance(node.parent, (nodes.reference, addnodes.pending_xref, nodes.title)) or 'xref' in node['classes']: continue
             name = node.astext().removesuffix('()')
             target = self.target(name, symbols)
             if target is None: continue
-            xref = addnodes.pending_xref('', refdomain='py', reftype='obj', reftarget=target, refexplicit=True, refdoc=self.env.docname, refwarn=True)
+            xref = addnodes.pending_xref('', refdomain='py', reftype='obj', reftarget=target, refexplicit=True, refdoc=self.env.docname,
+                                         refwarn=True)
             node['classes'] += ['api-link']
             node.parent.replace(node, xref)
             xref += node
@@ -48,7 +50,7 @@ def load_symbols(app):
 
 def set_formulas(app, doctree, docname):
     "Let KaTeX set all formulas of a page in one go: nothing is left to do in the browser"
-    found = [o for o in doctree.findall(lambda o: isinstance(o, (nodes.math, nodes.math_block)))]
+    found = list(doctree.findall(lambda o: isinstance(o, (nodes.math, nodes.math_block))))
     if not found: return
     ask = [{'tex': o.astext(), 'display': isinstance(o, nodes.math_block)} for o in found]
     r = subprocess.run(['node', str(DOCS/'katex.mjs')], input=json.dumps(ask), capture_output=True, text=True, cwd=DOCS)
@@ -76,7 +78,9 @@ def finish_page(app, pagename, templatename, context, doctree):
     "Parameters that stand on lines of their own: Sphinx writes them as half a definition list, which no screen reader can make sense of"
     body = context.get('body', '')
     if '<dl>\n<dd><em class="sig-param">' in body or '<dl>\n<dd>' in body:
-        def lines(m): return '<span class="sig-lines">' + re.sub(r'<(/?)dd>', lambda o: '</span>' if o[1] else '<span class="sig-line">', m[1]) + '</span>'
+        def lines(m):
+            return '<span class="sig-lines">' + re.sub(r'<(/?)dd>', lambda o: '</span>' if o[1] else '<span class="sig-line">',
+                                                       m[1]) + '</span>'
         context['body'] = re.sub(r'(?s)<dl>\n(<dd>(?:(?!<dt|<dl).)*?)</dl>', lines, body)
     if doctree is not None:
         lead = re.search(r'<p class="lead">(.*?)</p>', body, re.S)

@@ -18,7 +18,8 @@ def _notebook(nb):
                 text = o.get('text') or o.get('data', {}).get('text/markdown') or o.get('data', {}).get('text/plain') or ''
                 text = ''.join(text).strip()
                 if not text: continue
-                if 'image/png' in o.get('data', {}) or 'image/jpeg' in o.get('data', {}): out.append(f"*Picture: {c['metadata'].get('mystnb', {}).get('image', {}).get('alt', text)}*")
+                if 'image/png' in o.get('data', {}) or 'image/jpeg' in o.get('data', {}):
+                    out.append(f"*Picture: {c['metadata'].get('mystnb', {}).get('image', {}).get('alt', text)}*")
                 else: out.append(text if 'text/markdown' in o.get('data', {}) else f'```\n{text[:4000]}\n```')
     return '\n\n'.join(out)
 
@@ -27,7 +28,8 @@ def _plain(text):
     "A page's Markdown without what only a browser or Sphinx understands"
     text = re.sub(r'```\{raw\} html\n.*?\n```\n?', '', text, flags=re.S)
     text = re.sub(r'```\{(?:toctree|py:module)\}.*?\n```\n?', '', text, flags=re.S)
-    text = re.sub(r'^(`{3,}|:{3,})\{?[\w:]*\}? ?(.*)$', lambda m: f'### `{m[2]}`' if m[2] and 'py:' in m[0] else ('' if '{' in m[0] or m[1][0] == ':' else m[0]), text, flags=re.M)
+    text = re.sub(r'^(`{3,}|:{3,})\{?[\w:]*\}? ?(.*)$', lambda m: f'### `{m[2]}`' if m[2]
+                  and 'py:' in m[0] else ('' if '{' in m[0] or m[1][0] == ':' else m[0]), text, flags=re.M)
     text = re.sub(r'^\{\.[\w-]+\}\n', '', text, flags=re.M)
     text = re.sub(r'\]\(((?!https?:)[^)#]+?)\.(?:md|ipynb)(#[^)]*)?\)', r'](\1.html.md)', text)
     text = re.sub(r'\{py:obj\}`(\w+) <[^>]+>`', r'`\1`', text)
@@ -55,10 +57,13 @@ def write(out, site, mods):
         titles[str(name)] = m[1].strip('`') if m else str(name)
     intro = next(''.join(c['source']) for c in read(ROOT/'nbs/index.ipynb')['cells'] if c['cell_type'] == 'markdown')
     intro = re.sub(r'\s*!\[.*', '', intro.split('\n\n', 2)[2].split('\n![')[0], flags=re.S)
-    def notebooks(wing): return '\n'.join(f"- [{t}]({o['id']}.html.md): {lead}" for o in entries({wing: found[wing]}) for t, lead in [title_and_lead(original(o['id']))])
+    def notebooks(wing):
+        return '\n'.join(f"- [{t}]({o['id']}.html.md): {lead}" for o in entries({wing: found[wing]})
+                         for t, lead in [title_and_lead(original(o['id']))])
     found = wings()
     lines = ['# colorizer', f"> {SETTINGS['description']}", intro.strip(), '## Modules',
              '\n'.join(f'- [{m.full}](api/{m.name}.html.md): {m.summary}' for m in mods),
              *(o for wing in found for o in (f'## {wing.capitalize()}', notebooks(wing))),
-             '## Guides', '\n'.join(f'- [{t}]({k}.html.md)' for k, t in titles.items() if k.startswith('guides/') or k in ('start', 'model_card', 'photos'))]
+             '## Guides', '\n'.join(f'- [{t}]({k}.html.md)'
+                                    for k, t in titles.items() if k.startswith('guides/') or k in ('start', 'model_card', 'photos'))]
     (out/'llms.txt').write_text('\n\n'.join(lines) + '\n', encoding='utf-8')

@@ -1,7 +1,6 @@
 """The notebooks as pages: what nbdev's processors leave, with a head, tags for the style sheet, and words for pictures."""
 import json
 import re
-from pathlib import Path
 
 import yaml
 
@@ -20,7 +19,8 @@ def wings():
     for wing, parts in res.items():
         for o in (o for p in parts for o in p['notebooks']): o['id'] = f"{wing}/{o['file']}"
     listed = [o['id'] for o in entries(res)]
-    there = {p.relative_to(ROOT/'nbs').with_suffix('').as_posix() for p in (ROOT/'nbs').rglob('[!_.]*.ipynb') if '.ipynb_checkpoints' not in p.parts} - {'index'}
+    there = {p.relative_to(ROOT/'nbs').with_suffix('').as_posix()
+             for p in (ROOT/'nbs').rglob('[!_.]*.ipynb') if '.ipynb_checkpoints' not in p.parts} - {'index'}
     if lost := there - set(listed): raise SiteError(f"docs/notebooks.yml lacks {', '.join(sorted(lost))}: say where the site shows it")
     if gone := set(listed) - there: raise SiteError(f"docs/notebooks.yml lists {', '.join(sorted(gone))}, which nbs/ doesn't hold")
     if twice := {o for o in listed if listed.count(o) > 1}: raise SiteError(f"docs/notebooks.yml lists {', '.join(sorted(twice))} twice")
@@ -47,7 +47,8 @@ def directives(cell): return re.findall(r'^#\|\s*(\w+)', _text(cell['source']), 
 def title_and_lead(nb):
     "Title and subtitle of an original notebook, without the number that some titles begin with"
     for c in nb['cells']:
-        m = c['cell_type'] == 'markdown' and re.match(r'# (?:\d+[a-z]? · )?(.+?)\n+(?:> (.+?)(?:\n\n|$))?', _text(c['source']) + '\n\n', re.S)
+        m = c['cell_type'] == 'markdown' and re.match(r'# (?:\d+[a-z]? · )?(.+?)\n+(?:> (.+?)(?:\n\n|$))?', _text(c['source']) + '\n\n',
+                                                      re.S)
         if m: return m[1], ' '.join((m[2] or '').split())
     raise SiteError('a notebook without a title')
 
@@ -118,7 +119,8 @@ def code_cell(cell, original, before):
 def markdown_cell(source, id): return {'cell_type': 'markdown', 'id': id, 'metadata': {}, 'source': source}
 
 
-def colab_url(id): return f"{REPOSITORY.replace('https://github.com', 'https://colab.research.google.com/github')}/blob/{BRANCH}/nbs/{id}.ipynb"
+def colab_url(id):
+    return f"{REPOSITORY.replace('https://github.com', 'https://colab.research.google.com/github')}/blob/{BRANCH}/nbs/{id}.ipynb"
 
 
 def needed(entry, names):
@@ -133,7 +135,8 @@ def head(entry, names, nb, module):
     seconds = timings()['seconds'].get(id)
     facts = [f'<span class="fact"><b>{reading_minutes(nb)} min</b> to read</span>']
     if seconds is not None: facts.append(f'<span class="fact"><b>{run_time(seconds)}</b> to run on a CPU</span>')
-    if module: facts.append(f'<span class="fact">makes <a class="reference internal" href="../api/{module}.html"><code>colorizer.{module}</code></a></span>')
+    if module:
+        facts.append(f'<span class="fact">makes <a class="reference internal" href="../api/{module}.html"><code>colorizer.{module}</code></a></span>')
     return f'''# {title}
 
 ```{{raw}} html
@@ -218,7 +221,8 @@ def write_index(wing, parts, names, site):
         notebooks = part['notebooks']
         if len(parts) > 1: out.append(f"## {part['part']}\n\n{part['lead']}")
         out.append('```{raw} html\n<ol class="notebooks">\n' + '\n'.join(item(o, names) for o in notebooks) + '\n</ol>\n```')
-        out.append(f"```{{toctree}}\n:caption: {part['part']}\n:hidden:\n\n" + '\n'.join(f"{o['name']} <{o['file']}>" for o in notebooks) + '\n```')
+        out.append(f"```{{toctree}}\n:caption: {part['part']}\n:hidden:\n\n"
+                   + '\n'.join(f"{o['name']} <{o['file']}>" for o in notebooks) + '\n```')
     (site/wing/'index.md').write_text('\n\n'.join(out) + '\n', encoding='utf-8')
 
 

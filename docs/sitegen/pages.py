@@ -3,7 +3,6 @@ import html
 import importlib.util
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -18,7 +17,9 @@ from .notebooks import SiteError, anchor, entries, minutes, original, title_and_
 # What can be seen, for those who can't see it; who made it and its licence are in colorizer/photos/README.md
 SEEN = {'astronaut': 'An astronaut in an orange suit', 'cat': 'A ginger cat', 'china': 'A pavilion with red columns above a lake',
         'coffee': 'A cup of coffee on a wooden table', 'flower': 'A red dahlia', 'hopper': 'Grace Hopper in uniform, before a flag',
-        'rocket': 'A rocket rising in the evening'}
+        'rocket': 'A rocket rising in the evening', 'dogs': 'Two spaniels looking out of a window', 'fig': 'Half a fig in a red bowl',
+        'meadow': 'A meadow below autumn larches and a mountain', 'mountains': 'A path through high mountains',
+        'room': 'A living room with a drum and a bottle of wine'}
 HERO = 'china'
 
 
@@ -56,13 +57,15 @@ def photo_credits():
     res = {}
     for m in re.finditer(r'^\| `(\w+)\.jpg` \|(.+)\|$', table, re.M):
         cells = [o.strip() for o in m[2].split('|')]
-        author, licence = re.sub(r'\[([^\]]+)\]\([^)]*\)', r'\1', cells[1]), re.search(r'public domain|CC0 1\.0|CC BY 2\.0', cells[3])[0]
-        res[m[1]] = f'{author}, {licence}'
+        author, licence = re.sub(r'\[([^\]]+)\]\([^)]*\)', r'\1', cells[1]), re.search(r'public domain|CC0 1\.0|CC BY \d\.\d', cells[3])
+        if licence is None: raise SiteError(f'colorizer/photos/README.md states no licence for {m[1]}.jpg that the site knows')
+        res[m[1]] = f'{author}, {licence[0]}'
     return res
 
 
 def gallery(sizes):
     credits, figures = photo_credits(), []
+    if lost := set(sizes) - set(SEEN): raise SiteError(f"docs/sitegen/pages.py doesn't say what can be seen in {', '.join(sorted(lost))}")
     for name, size in sizes.items():
         first = slider(f'_static/gallery/{name}-grey.jpg', f'_static/gallery/{name}-coloured.jpg', size, SEEN[name])
         figures.append(f'<figure class="plate">{first}<figcaption>{SEEN[name]}. <span>{html.escape(credits[name])}</span>'
@@ -113,7 +116,8 @@ def demo_module():
 
 def fonts(static):
     "The three typefaces, from npm; Latin letters only, which is all that the pages have"
-    faces = [('Source Serif 4', 'source-serif-4', 'opsz', 'normal', '200 900'), ('Source Serif 4', 'source-serif-4', 'opsz', 'italic', '200 900'),
+    faces = [('Source Serif 4', 'source-serif-4', 'opsz', 'normal', '200 900'),
+             ('Source Serif 4', 'source-serif-4', 'opsz', 'italic', '200 900'),
              ('Inter', 'inter', 'wght', 'normal', '100 900'), ('JetBrains Mono', 'jetbrains-mono', 'wght', 'normal', '100 800')]
     css = []
     (static/'fonts').mkdir(parents=True)
@@ -145,14 +149,16 @@ def write(site):
     demo_module().build(static/'demo')
     sizes = grey_and_coloured(static)
     shutil.copytree(ROOT/'nbs/images', site/'images')
-    for was, now in (('colorizer/models/README.md', 'model_card.md'), ('colorizer/photos/README.md', 'photos.md'), ('CONTRIBUTING.md', 'contributing.md')):
+    for was, now in (('colorizer/models/README.md', 'model_card.md'), ('colorizer/photos/README.md', 'photos.md'),
+                     ('CONTRIBUTING.md', 'contributing.md')):
         (site/now).write_text(adapt_links((ROOT/was).read_text(encoding='utf-8'), was, now), encoding='utf-8')
     demo = (DOCS/'demo/demo.html').read_text(encoding='utf-8')
     hero = slider(f'_static/gallery/{HERO}-grey.jpg', f'_static/gallery/{HERO}-coloured.jpg', sizes[HERO], SEEN[HERO], eager=True)
     course = wings()['course']
-    words = {'index': dict(demo=demo, slider=hero, credit=html.escape(photo_credits()[HERO]), course=course_cards(), figures=figures_of_the_card(), limits=limits_of_the_card(),
+    words = {'index': dict(demo=demo, slider=hero, credit=html.escape(photo_credits()[HERO]), course=course_cards(),
+                           figures=figures_of_the_card(), limits=limits_of_the_card(),
                            notebooks=str(len(entries({'course': course}))), hours=f'{minutes(course)/60:.0f}'),
-             'gallery': dict(gallery=raw(gallery(sizes)))}
+             'gallery': dict(gallery=raw(gallery(sizes)), photos=str(len(sizes)))}
     for path in sorted((DOCS/'pages').rglob('*.md')):
         name = path.relative_to(DOCS/'pages')
         if str(name) in ('course.md', 'library.md', 'essays.md', 'api.md'): continue  # the beginnings of pages that notebooks and api write
