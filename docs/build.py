@@ -3,8 +3,8 @@
     python docs/build.py [--out _docs]
 
 In order: npm fetches what docs/package-lock.json names; nbdev's processors make `_proc/` from the notebooks; the pages (notebooks,
-API reference, gallery, guides) are written to `_proc/site/`; Sphinx turns them into HTML and treats a warning as an error; the demo, the original
-notebooks and llms.txt are put beside them. No page loads anything from another host.
+API reference, gallery, guides) are written to `_proc/site/`; Sphinx turns them into HTML and treats a warning as an error; the demo,
+the original notebooks and llms.txt are put beside them. No page loads anything from another host.
 """
 import argparse
 import os

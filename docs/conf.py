@@ -3,6 +3,8 @@ import re
 import sys
 from pathlib import Path
 
+from sphinxcontrib import katex
+
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS))
 from sitegen import BRANCH, REPOSITORY, ROOT, SETTINGS  # noqa: E402
@@ -12,7 +14,7 @@ author = SETTINGS['author']
 release = version = re.search(r'__version__ = "(.+?)"', (ROOT/'colorizer/__init__.py').read_text(encoding='utf-8'))[1]
 copyright = f'{author}, Apache-2.0'
 
-extensions = ['myst_nb', 'sphinx_design', 'sphinx_copybutton', 'sitegen.extension']
+extensions = ['myst_nb', 'sphinx_design', 'sphinx_copybutton', 'sphinxcontrib.katex', 'sitegen.extension']
 exclude_patterns = ['_build']
 suppress_warnings = ['mystnb.unknown_mime_type']
 
@@ -26,7 +28,13 @@ copybutton_exclude = '.linenos, .gp, .go'
 python_maximum_signature_line_length = 60
 add_module_names = False
 toc_object_entries_show_parents = 'hide'
+
+# Formulas are set when the site is built, by the KaTeX that comes with the extension; style sheet and typefaces are those in docs/package.json.
 html_math_renderer = 'katex'
+katex_prerender = True
+katex_css_path = 'katex/katex.min.css'
+katex.KATEX_DEFAULT_OPTIONS['throwOnError'] = True  # what KaTeX doesn't understand stops the build
+katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60  # on a busy machine, too
 
 html_theme = 'sphinx_book_theme'
 html_title = 'colorizer'
@@ -34,7 +42,7 @@ html_logo = None
 html_favicon = str(DOCS/'static/favicon.svg')
 html_static_path = [str(DOCS/'static'), str(ROOT/'_proc/static')]
 templates_path = [str(DOCS/'templates')]
-html_css_files = ['fonts.css', 'katex/katex.min.css', 'site.css', 'demo/slider.css']
+html_css_files = ['fonts.css', 'site.css', 'demo/slider.css']
 html_js_files = [('site.js', {'type': 'module'}), ('demo/slider.js', {'type': 'module'})]
 html_copy_source = False
 html_show_sourcelink = False

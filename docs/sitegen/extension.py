@@ -1,15 +1,12 @@
-"""The Sphinx extension of the site: backticks become links, formulas are set when the site is built, alt texts are asked for."""
+"""The Sphinx extension of the site: backticks become links, alt texts are asked for."""
 import json
 import re
-import subprocess
 from pathlib import Path
 
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
-
-from . import DOCS
 
 log = logging.getLogger(__name__)
 
@@ -48,26 +45,6 @@ def load_symbols(app):
     app.env.colorizer_symbols = json.loads((Path(app.srcdir)/'symbols.json').read_text(encoding='utf-8'))
 
 
-def set_formulas(app, doctree, docname):
-    "Let KaTeX set all formulas of a page in one go: nothing is left to do in the browser"
-    found = list(doctree.findall(lambda o: isinstance(o, (nodes.math, nodes.math_block))))
-    if not found: return
-    ask = [{'tex': o.astext(), 'display': isinstance(o, nodes.math_block)} for o in found]
-    r = subprocess.run(['node', str(DOCS/'katex.mjs')], input=json.dumps(ask), capture_output=True, text=True, cwd=DOCS)
-    if r.returncode: return log.warning('KaTeX: %s', r.stderr.strip().splitlines()[-1], location=docname)
-    for node, html in zip(found, json.loads(r.stdout)): node['html'] = html
-
-
-def visit_math(self, node):
-    self.body.append(node['html'])
-    raise nodes.SkipNode
-
-
-def visit_math_block(self, node):
-    self.body.append(f'<div class="formula" tabindex="0">{node["html"]}</div>')
-    raise nodes.SkipNode
-
-
 def ask_for_alt(app, doctree, docname):
     "A picture without words is a mistake of ours"
     for image in doctree.findall(nodes.image):
@@ -89,9 +66,7 @@ def finish_page(app, pagename, templatename, context, doctree):
 
 def setup(app):
     app.connect('builder-inited', load_symbols)
-    app.connect('doctree-resolved', set_formulas)
     app.connect('doctree-resolved', ask_for_alt)
     app.connect('html-page-context', finish_page, priority=900)
     app.add_post_transform(BacktickLinks)
-    app.add_html_math_renderer('katex', (visit_math, None), (visit_math_block, None))
     return {'parallel_read_safe': True, 'parallel_write_safe': True}

@@ -6,13 +6,14 @@ import shutil
 
 import numpy as np
 from PIL import Image
+from sphinxcontrib.katex import katex_version
 
 from colorizer import Colorizer
 from colorizer.inference.colour import luma
 from colorizer.inference.photo import open_photo, sample_photos, save_photo, to_rgb_array
 
 from . import DOCS, REPOSITORY, ROOT, adapt_links
-from .notebooks import SiteError, anchor, entries, minutes, original, title_and_lead, wings
+from .notebooks import SiteError, anchor, entries, minutes, original, read, title_and_lead, wings
 
 # What can be seen, for those who can't see it; who made it and its licence are in colorizer/photos/README.md
 SEEN = {'astronaut': 'An astronaut in an orange suit', 'cat': 'A ginger cat', 'china': 'A pavilion with red columns above a lake',
@@ -132,7 +133,9 @@ def fonts(static):
 
 
 def katex(static):
-    "KaTeX's style sheet and typefaces; its JavaScript is not needed"
+    "KaTeX's style sheet and typefaces, of the version whose JavaScript comes with the Sphinx extension"
+    package = read(DOCS/'node_modules/katex/package.json')
+    if package['version'] != katex_version: raise SiteError(f"docs/package.json has KaTeX {package['version']}, sphinxcontrib-katex {katex_version}")
     dist, out = DOCS/'node_modules/katex/dist', static/'katex'
     (out/'fonts').mkdir(parents=True)
     css = (dist/'katex.min.css').read_text(encoding='utf-8')
