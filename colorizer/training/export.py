@@ -15,7 +15,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from .architecture import ColorUnet, NarrowDecoder, create_unet, fold_batchnorm
+from .architecture import ColorUnet, create_unet
+from .narrow_decoder import NarrowDecoder, fold_batchnorm
 from .weights import UnetError, read_weights
 from ..inference.colorizer import default_model
 from ..inference.disk import write_whole

@@ -6,21 +6,22 @@
 __all__ = ['YARDSTICK', 'MEAN_CHROMA', 'reference_photos', 'to_chroma', 'chroma_weight', 'chroma_loss', 'relative_loss',
            'LossError', 'block_ends', 'vgg_features', 'vgg16_features', 'gram_matrix', 'FeatureLoss']
 
-# %% ../../nbs/course/03_loss.ipynb #271f2c8f
+# %% ../../nbs/course/03_loss.ipynb #6a6515ec
 import copy
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import get_model_weights
 from torchvision.models.vgg import cfgs, make_layers
 from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 
-from ..inference.colour import chroma_of, luma_of
+from ..inference.colour import luma_of
 from ..inference.photo import open_photo, sample_photos
+from .architecture import rgb_to_ycbcr
+from .weights import UnetError, read_weights
 
 # %% ../../nbs/course/03_loss.ipynb #eeb8817c
 YARDSTICK = ('astronaut','cat','china','coffee','flower','hopper','rocket') # always these seven: with others, losses of two versions could not be compared
@@ -32,13 +33,12 @@ def reference_photos(
     ims = [open_photo(sample_photos()[k]).convert('RGB') for k in YARDSTICK]
     return torch.stack([pil_to_tensor(center_crop(resize(im, size, antialias=True), size)) for im in ims])/255
 
-# %% ../../nbs/course/03_loss.ipynb #819ea418
+# %% ../../nbs/course/03_loss.ipynb #f8ed0345
 def to_chroma(
     rgb:torch.Tensor # [N,3,H,W], RGB in 0..1; values outside are fine
 )->torch.Tensor: # [N,2,H,W] float32, (Cb, Cr), in -0.5..0.5 for RGB in 0..1
     "The colour of each pixel without its light (ITU-R BT.601, full range as in JPEG)"
-    r,g,b = rgb.float().unbind(1)
-    return torch.stack(chroma_of(luma_of(r, g, b), r, b), dim=1)
+    return rgb_to_ycbcr(rgb.float())[1]
 
 # %% ../../nbs/course/03_loss.ipynb #ca6ac340
 MEAN_CHROMA = .1 # typical length of the chroma vector in a colour photo
@@ -103,16 +103,11 @@ def vgg_features(
     else: _fill_random(net)
     return net.eval().requires_grad_(False)
 
-# %% ../../nbs/course/03_loss.ipynb #f2e03cc0
+# %% ../../nbs/course/03_loss.ipynb #8a87f654
 def _read(path):
     "State dict in `path`; no code in it is run"
-    path = Path(path)
-    if not path.is_file(): raise LossError(f"VGG weights: there is no file {path}")
-    try: sd = load_file(path) if path.suffix=='.safetensors' else torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as e: # torch raises many kinds for files that are no weights
-        raise LossError(f"VGG weights: {path} can't be read as .safetensors or .pth ({type(e).__name__})") from e
-    if not isinstance(sd, dict): raise LossError(f"VGG weights: {path} holds a {type(sd).__name__}, not a state dict")
-    return sd
+    try: return read_weights(path)[0]
+    except UnetError as e: raise LossError(f"VGG weights: {e}") from e
 
 def _download(arch):
     "torchvision's ImageNet weights, kept in torch's cache"
