@@ -41,7 +41,7 @@ setup(
     classifiers=lines(meta["classifiers"]),
     python_requires=f">={meta['min_python']}",
     packages=find_packages(include=["colorizer", "colorizer.*"]),
-    package_data={"colorizer": ["photos/*", "models/*", "pages/*"]},
+    package_data={"colorizer": ["py.typed", "photos/*", "models/*", "pages/*"]},
     include_package_data=False,
     install_requires=lines(meta["requirements"]),
     extras_require=extras,

@@ -29,7 +29,7 @@ python_maximum_signature_line_length = 60
 add_module_names = False
 toc_object_entries_show_parents = 'hide'
 
-# Formulas are set when the site is built, by the KaTeX that comes with the extension; style sheet and typefaces are those in docs/package.json.
+# Formulas are set when the site is built, by the KaTeX that comes with the extension; its style sheet and typefaces come from npm.
 html_math_renderer = 'katex'
 katex_prerender = True
 katex_css_path = 'katex/katex.min.css'

@@ -67,7 +67,7 @@ def test_the_wheel_holds_what_it_needs_and_nothing_else(wheel):
     assert {'colorizer/__init__.py', 'colorizer/__main__.py', 'colorizer/inference/photo.py', 'colorizer/training/recipe.py',
             'colorizer/cli.py'} <= modules
     assert 'colorizer/models/default.onnx' in models and {Path(o).suffix for o in models} <= {'.onnx', '.safetensors', '.md', '.json'}
-    assert {o for o in names if not o.startswith(info)} == modules | photos | models | pages
+    assert {o for o in names if not o.startswith(info)} == modules | photos | models | pages | {'colorizer/py.typed'}
 
 
 def test_the_wheel_is_small(wheel):

@@ -2,7 +2,9 @@
 import ast, hashlib, json, re, subprocess, sys
 from pathlib import Path
 
+import colorizer
 from colorizer.inference.colorizer import default_model
+from test_layers import MAY_IMPORT
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,3 +41,15 @@ def test_import_cells_hold_imports_only():
             kinds = {isinstance(o, (ast.Import, ast.ImportFrom)) for o in ast.parse(''.join(cell['source'])).body}
             if len(kinds) > 1: mixed.append((path.name, ''.join(cell['source'])[:60]))
     assert mixed == []
+
+
+def test_what_goes_with_a_version_names_it():
+    assert re.search(r'^version: (.+)$', (ROOT/'CITATION.cff').read_text(encoding='utf-8'), re.M)[1] == colorizer.__version__
+    assert f'## {colorizer.__version__}' in (ROOT/'CHANGELOG.md').read_text(encoding='utf-8')
+
+
+def test_contributors_are_told_what_each_wing_may_import():
+    "The table in CONTRIBUTING is the rule that tests/test_layers.py checks"
+    rows = re.findall(r'^\| `colorizer\.(\w+)` \|[^|]*\|([^|]*)\|$', (ROOT/'CONTRIBUTING.md').read_text(encoding='utf-8'), re.M)
+    said = {wing: set(re.findall(r'`(\w+)`', text)) | ({*MAY_IMPORT} - {wing} if 'all of them' in text else set()) for wing, text in rows}
+    assert said == MAY_IMPORT
