@@ -9,7 +9,9 @@ from PIL import ExifTags, Image, ImageCms, JpegImagePlugin, PngImagePlugin
 from colorizer.cli import main
 from colorizer.inference.files import FORMATS, SOFTWARE, colorize_file, format_for
 from colorizer.inference.colorizer import Colorizer, merge_halved
-from colorizer.inference.photo import PhotoError, heic_plugin, open_photo, sample_photos, srgb_profile, to_pixels, to_rgb_array
+from colorizer.inference.decoding import heic_plugin
+from colorizer.inference.photo import PhotoError, open_photo, sample_photos
+from colorizer.inference.pixels import srgb_profile, to_pixels, to_rgb_array
 from colorizer.inference.colour import luma, split
 from known import known_model
 
@@ -165,7 +167,7 @@ KINDS = {
     'rgb-profile.jpg': (lambda: save(grey(), 'JPEG', icc_profile=curve(b'RGB ', 1.8)), dict(icc=curve(b'RGB ', 1.8))),
     'broken-profile.jpg': (lambda: save(grey(), 'JPEG', icc_profile=b'\0'*16 + b'GRAY' + b'\0'*99), dict(icc=srgb_profile())),
     'broken-exif.jpg': (lambda: save(grey(), 'JPEG', exif=b'Exif\0\0MM\0*\0\0\0\x08\xff\xffrubbish'), {}),
-    'two-pictures.mpo.jpg': (lambda: several('MPO', [grey(), grey(5)]), {}),
+    'two-pictures.mpo.jpg': (lambda: several('MPO', [grey(), grey(5)]), dict(notes=['holds 2 pictures, of which the first'])),
     'a-png-in-fact.jpg': (lambda: save(grey(), 'PNG'), dict(off=2)),
     # PNG
     'one-bit.png': (lambda: save(grey().convert('1'), 'PNG'), dict(notes=[BLACK])),

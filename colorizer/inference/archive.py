@@ -21,7 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
 from .files import FORMATS, colorize_file
-from .folders import PHOTOS, RECORD, find_photos, fingerprint, result_path, settings_of, sweep
+from .folders import PHOTOS, RECORD, scan_folder, fingerprint, result_path, settings_of, sweep
 from .colorizer import Colorizer, ModelError
 from .photo import PhotoError
 from .disk import whole_file
@@ -102,7 +102,7 @@ def list_photos(
     "The photos of an archive."
     if not src.fs.isdir(src.root): raise PhotoError(f'{src.url}: no such folder. Check its name, and that this machine may read it')
     if src.local:
-        found, bad, _ = find_photos(src.root, True, [dst.root] if dst and dst.local else [])
+        found, bad, _ = scan_folder(src.root, True, [dst.root] if dst and dst.local else [])
         bad = [(os.path.relpath(p, src.root), why) for p, why in bad]
         named = [(o.relative_to(src.root).as_posix(), o) for o in found]
         photos = [(k, _stamp(src.fs.info(str(o)))) for k, o in named if _can_be_text(k, bad)]

@@ -8,14 +8,15 @@ __all__ = ['PROVIDERS', 'default_model', 'ModelError', 'Colorizer', 'render_size
 # %% ../../nbs/course/10_colouring_photos.ipynb #f46b5561
 import json, os, threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from importlib.resources import files
 from pathlib import Path
 import numpy as np
 from PIL import Image
 from fastcore.basics import patch
 from .colour import BLUE, CB, CR, GREEN, RED, luma, resize_chroma, resize_luma
-from .photo import PhotoError, open_photo, to_pixels
+from .photo import open_photo
+from .pixels import PhotoError, result_profile, to_8_bit, to_pixels
 from .upsampling import apply_hints, guided_rows, hint_list
 import onnxruntime as ort  # after colorizer, which switches its telemetry off
 
@@ -29,9 +30,23 @@ class ModelError(ValueError):
     "A model can't be loaded or run; the message is one line for the user."
 
 # %% ../../nbs/course/10_colouring_photos.ipynb #b5b69b8e
-def _threads():
-    "The cores that this process may use, which in a container are fewer than the machine has"
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+def _threads(root='/sys/fs/cgroup', self='/proc/self/cgroup'):
+    "The cores that this process may use: in a container they may be fewer than the machine has, by affinity or by quota"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return max(1, min([cores, *map(round, _quotas(root, self))]))
+
+def _quotas(root, self):
+    "Limits of processor time in cores that Linux control groups set (`docker --cpus`): version 2, then version 1"
+    try: lines = Path(self).read_text().splitlines()
+    except OSError: return
+    for _, which, path in (o.split(':', 2) for o in lines if o.count(':') >= 2):
+        if which and 'cpu' not in which.split(','): continue
+        base = Path(root) if not which else Path(root)/'cpu'
+        for folder in [base/path.strip('/'), *(base/path.strip('/')).parents]:
+            with suppress(OSError, ValueError):
+                used, every = (folder/'cpu.max').read_text().split() if not which else [(folder/f'cpu.cfs_{o}_us').read_text() for o in ('quota', 'period')]
+                if int(used) > 0: yield int(used)/int(every)
+            if folder == base: break
 
 def _session(path, providers, threads):
     "An ONNX Runtime session on the model file `path`"
@@ -108,6 +123,7 @@ class Colorizer:
     ):
         if size != 'auto' and not (isinstance(size, int) and 32 <= size <= 2048): raise ValueError(f"size must be from 32 to 2048, or 'auto', not {size}")
         if not 0 <= saturation <= 10: raise ValueError(f'saturation must be from 0 to 10, not {saturation}')
+        if threads is not None and threads < 1: raise ValueError(f'threads must be at least 1, not {threads}')
         self.path, self.saturation = Path(model or default_model()), saturation
         self.threads, found = threads or _threads(), _providers(providers)
         self.session = _session(self.path, found, self.threads)
@@ -307,6 +323,7 @@ def colorize_array(self: Colorizer,
     halved=False,  # of grey uint8: one chroma for each 2×2 pixels, see `merge_halved`
 ) -> np.ndarray:  # RGB [H,W,3], of the type of `pixels`
     "Pixels in colour. Their luma is kept, with all its bits: only chroma comes from the network, and from hints."
+    if pixels.dtype not in (np.uint8, np.uint16): raise PhotoError(f'pixels of type {pixels.dtype}: give uint8 or uint16, or use `colorize`')
     size = pixels.shape[1::-1]
     hint_list(hints, size)  # what is wrong with them should show before the work
     small = _small_luma(pixels, render_size(*size, self.size) if chroma is None else chroma.shape[1::-1], self.threads)
@@ -324,19 +341,26 @@ def colorize(self: Colorizer,
     hints=(),  # colours that are known: list of (x, y, colour), in pixels of the upright photo; colour as '#rrggbb', a name, or (r, g, b)
 ) -> Image.Image:  # RGB, or RGBA if the photo has transparent parts; as large as the photo
     "The photo in colour. Its luma is kept: only chroma comes from the network, and from hints."
-    pixels, alpha = _to_8_bit(photo)
-    return _picture(self.colorize_array(pixels, hints=hints), alpha)
+    pixels, alpha, profile = _to_8_bit(photo)
+    return _picture(self.colorize_array(pixels, hints=hints), alpha, profile)
 
 # %% ../../nbs/course/10_colouring_photos.ipynb #3f11b13f
 def _to_8_bit(photo):
-    "Pixels with 8 bits, which is what Pillow has in colour, and alpha"
-    pixels, alpha = to_pixels(photo if isinstance(photo, np.ndarray) else open_photo(photo))
-    return (pixels if pixels.dtype == np.uint8 else ((pixels + np.uint32(128))//257).astype(np.uint8)), alpha
+    "Pixels with 8 bits, which is what Pillow has in colour, alpha, and the colour profile of the result"
+    if isinstance(photo, np.ndarray): return *_narrowed(photo), b''
+    img = open_photo(photo)
+    return *_narrowed(img), result_profile(img)
 
-def _picture(rgb, alpha):
-    "A Pillow image in RGB or RGBA"
+def _narrowed(photo):
+    pixels, alpha = to_pixels(photo)
+    return to_8_bit(pixels), alpha
+
+def _picture(rgb, alpha, profile=b''):
+    "A Pillow image in RGB or RGBA, with a colour profile if it has one"
     img = as_image(rgb, alpha)
-    return img.convert('RGB') if img.mode == 'RGBX' else img
+    img = img.convert('RGB') if img.mode == 'RGBX' else img
+    if profile: img.info['icc_profile'] = profile
+    return img
 
 # %% ../../nbs/course/10_colouring_photos.ipynb #86bfc80f
 @patch
@@ -358,19 +382,19 @@ def colorize_batch(self: Colorizer,
 # %% ../../nbs/course/10_colouring_photos.ipynb #46e0c03c
 @patch
 def _prepare(self: Colorizer, photo):
-    "Pixels, alpha and the network's input for a photo; or the error"
-    try: pixels, alpha = _to_8_bit(photo)
+    "Pixels, the network's input, alpha and profile for a photo; or the error"
+    try: pixels, *rest = _to_8_bit(photo)
     except PhotoError as e: return e
-    return pixels, alpha, self._seen(pixels)
+    return pixels, self._seen(pixels), *rest
 
 @patch
 def _results(self: Colorizer, group, errors):
     "Results for a group of prepared photos, each size in one run of the network"
     sizes, chroma = {}, {}
     for i, o in enumerate(group):
-        if isinstance(o, tuple): sizes.setdefault(o[2].shape, []).append(i)
-    for which in sizes.values(): chroma.update(zip(which, self._run([group[i][2] for i in which])))
+        if isinstance(o, tuple): sizes.setdefault(o[1].shape, []).append(i)
+    for which in sizes.values(): chroma.update(zip(which, self._run([group[i][1] for i in which])))
     for i, o in enumerate(group):
-        if isinstance(o, tuple): yield _picture(merge(o[0], chroma[i], self.saturation, self.threads, o[2]), o[1])
+        if isinstance(o, tuple): yield _picture(merge(o[0], chroma[i], self.saturation, self.threads, o[1]), *o[2:])
         elif errors == 'raise': raise o
         else: yield o

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['IN_COLOUR', 'ANIMATED', 'SOFTWARE', 'LARGE', 'FORMATS', 'DEEP', 'OPAQUE', 'unexplained_colour', 'has_colour',
-           'PhotoFile', 'open_file', 'pictures', 'metadata', 'encoding', 'TiffPages', 'format_for', 'write_pictures',
-           'colorize_file']
+           'PhotoFile', 'open_file', 'pictures', 'kept_exif', 'metadata', 'encoding', 'TiffPages', 'format_for',
+           'write_pictures', 'colorize_file']
 
 # %% ../../nbs/library/files.ipynb #f5889031
 import io, itertools, struct, warnings, zlib
@@ -20,32 +20,31 @@ from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin, Tiff
 
 from .. import __version__
 from .colorizer import ModelError, as_image
-from .photo import FORMATS as PHOTO_FORMATS
-from .photo import PhotoError, check_target, heic_plugin, kept_exif, lazy_photo, max_pixels, reading, result_profile
 from .colour import split
-from .photo import to_pixels, to_rgb_array, upright
+from .decoding import decode, heic_plugin, loses_bits, max_pixels, sixteen_bits
 from .disk import whole_file
+from .photo import PLAIN_FORMATS, check_target, lazy_photo, reading, upright
+from .pixels import PhotoError, result_profile, to_8_bit, to_pixels, to_rgb_array
 
 # %% ../../nbs/library/files.ipynb #74435e33
 def unexplained_colour(
-    rgb,  # [H,W,3], or grey [H,W]; uint8 or uint16
+    rgb:np.ndarray,  # [H,W,3], or grey [H,W]; uint8 or uint16
 ) -> float:  # root mean square, on the scale of chroma: 0 to about 0.5
-    "How much chroma a photo has that doesn't follow from its luma: near 0 for grey and evenly toned photos."
+    "How much chroma nine tenths of a photo have that doesn't follow from its luma: near 0 for grey and evenly toned photos."
     if rgb.ndim == 2: return 0.
     n = max(1, min(rgb.shape[:2])//512)
     img = Image.fromarray(to_rgb_array(rgb[::n, ::n]))
     img.thumbnail((128, 128), Image.Resampling.BOX)
     y, c = split(np.asarray(img).reshape(-1, 3))
-    which = np.minimum((y*16).astype(int), 15)
-    count = np.bincount(which, minlength=16)
-    mean = np.stack([np.bincount(which, o, 16)/np.maximum(count, 1) for o in c.T], axis=-1)
-    return float(np.sqrt(((c - mean[which])**2).sum(axis=-1).mean()))
+    bins, off = np.minimum((y*16).astype(int), 15), np.empty(len(y))
+    for i in np.unique(bins): off[bins == i] = ((c[bins == i] - np.median(c[bins == i], axis=0))**2).sum(axis=-1)
+    return float(np.sqrt(np.sort(off)[:max(1, len(off)*9//10)].mean()))
 
 # %% ../../nbs/library/files.ipynb #c1e01c63
-IN_COLOUR = .022  # between 0.035, the palest of the package's photos, and 0.02, a print toned in two colours and stored as a bad JPEG
+IN_COLOUR = .0145  # between 0.018, the palest of the package's photos, and 0.011, a print toned in two colours and stored as a bad JPEG
 
 def has_colour(
-    rgb,  # [H,W,3], or grey [H,W]; uint8 or uint16
+    rgb:np.ndarray,  # [H,W,3], or grey [H,W]; uint8 or uint16
 ) -> bool:
     "Whether a photo is in colour, and neither grey nor a toned print."
     return unexplained_colour(rgb) > IN_COLOUR
@@ -56,18 +55,22 @@ ANIMATED = {'GIF', 'PNG', 'WEBP', 'AVIF'}  # formats whose further pictures are 
 class PhotoFile:
     "An opened file: one picture, the pages of a TIFF, or the frames of an animation."
     def __init__(self,
-        img,  # Pillow image, fresh from `lazy_photo`
+        img:Image.Image,  # fresh from `lazy_photo`
         name,  # what the user knows the file by
     ):
-        self.img, self.name, self.format = img, name, img.format
+        self.img, self.name, self.format, self.inside = img, name, img.format, getattr(img, 'n_frames', 1)
         self.pages, self.animated = self.format == 'TIFF', self.format in ANIMATED
-        self.count = getattr(img, 'n_frames', 1) if self.pages or self.animated else 1
-        self.wide = _loses_bits(img)
+        self.count = self.inside if self.pages or self.animated else 1
+        self.wide = loses_bits(img)
         self.lossless = self.format != 'WEBP' or _lossless_webp(img)
-        self.durations, self.notes, self.turned, self.deep = [], [], False, None
+        self.durations, self.notes, self.orientation, self.deep = [], [], 1, None
         total = self.count*img.width*img.height
         if self.animated and total > max_pixels():
             raise PhotoError(f'{name}: {self.count} frames are too large together, the limit is {max_pixels():,} pixels. Raise it with --max-pixels')
+
+    def note(self, *texts):
+        "Remember what the user should know, each thing once"
+        self.notes += [o for o in dict.fromkeys(texts) if o not in self.notes]
 
 # %% ../../nbs/library/files.ipynb #78d48d35
 @contextmanager
@@ -75,7 +78,7 @@ def open_file(
     source,  # path, bytes or open binary file
     name=None,  # what the user knows it by; the path if None
 ):  # gives a `PhotoFile`
-    "Open a photo's file. Raises `PhotoError` where it is missing, empty, no image or too large."
+    "Open a photo's file. Raises `PhotoError` if it is missing, empty, not an image or too large."
     name = name or (source if isinstance(source, (str, Path)) else 'photo')
     with reading(name): img = lazy_photo(source)
     try:
@@ -90,11 +93,6 @@ def _quiet():
         yield
 
 # %% ../../nbs/library/files.ipynb #4d339a70
-def _loses_bits(img):
-    "Whether Pillow gives less than the file holds: more than 8 bits in colour, or together with alpha"
-    if img.format == 'TIFF': return img.mode[0] not in 'IF' and max(img.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (8,))) > 8
-    return img.format == 'PNG' and any(';16' in str(o[-1]) and img.mode != 'I;16' for o in img.tile)
-
 def _lossless_webp(img):
     "Whether a WebP file stores its pixels without loss"
     with suppress(Exception):
@@ -103,26 +101,10 @@ def _lossless_webp(img):
             f.seek(at)
             kind, size = struct.unpack('<4sI', f.read(8))
             if kind in (b'VP8L', b'VP8 '): return kind == b'VP8L'
-            at += 24 if kind == b'ANMF' else 8 + size + size%2  # the chunks of a frame are inside of its own
+            at += 24 if kind == b'ANMF' else 8 + size + size%2  # the chunks of a frame are inside its own
     return False
 
 # %% ../../nbs/library/files.ipynb #d90b6e15
-_TURNS = {2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1),
-          7: lambda a: np.rot90(a, 2).swapaxes(0, 1), 8: np.rot90}  # EXIF's orientations
-
-def _sixteen_bits(img):
-    "RGB uint16 [H,W,3], upright, of a file that Pillow would give with 8 bits; None without OpenCV, or where it can't read it so"
-    try: import cv2
-    except ImportError: return None
-    at = img.fp.tell()
-    img.fp.seek(0)
-    data = img.fp.read()
-    img.fp.seek(at)
-    with suppress(Exception):
-        a = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        turn = _TURNS.get(img.getexif().get(ExifTags.Base.Orientation), lambda a: a)
-        if a.dtype == np.uint16 and a.ndim == 3: return np.ascontiguousarray(turn(a[..., 2::-1]))
-
 def _agree(deep, pixels):
     "Whether 16-bit pixels are the same picture as 8-bit ones"
     if deep is None or pixels.dtype != np.uint8: return False
@@ -136,22 +118,45 @@ def _stores_luma(img):
     return 'jfif' in img.info or bool(img.info.get('adobe_transform', bytes(o[0] for o in img.layer) != b'RGB'))
 
 def pictures(
-    f,  # PhotoFile
+    f:PhotoFile,
 ):  # gives Pillow images
     "The pictures of a file, one by one, decoded and upright. A colour JPEG comes as YCbCr: its luma is there as it was stored."
     for i in range(f.count):
         with reading(f.name):
             if i: f.img.seek(i)
-            if f.wide and f.count == 1: f.deep = _sixteen_bits(f.img)  # first: to ask a PNG for its EXIF data is to have it decoded and closed
-            with suppress(Exception): f.turned = f.img.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            if f.wide and f.count == 1: f.deep = sixteen_bits(f.img)  # first: to ask a PNG for its EXIF data is to have it decoded and closed
+            with suppress(Exception): f.orientation = f.img.getexif().get(ExifTags.Base.Orientation, 1)
             if _stores_luma(f.img): f.img.draft('YCbCr', None)
-            f.img.load()
+            img = decode(f.img)
+            f.note(*img.info.get('notes', ()))
+            if img.format != 'TIFF': f.img = img  # of a TIFF, the original has the tags
             if f.animated: f.durations.append(f.img.info.get('duration', 0))
-            if f.count > 1: img = upright(f.img)
+            if f.count > 1: img = upright(img)
             else:  # no copy: it may be a large one
-                with suppress(Exception): ImageOps.exif_transpose(f.img, in_place=True)
-                img = f.img
+                with suppress(Exception): ImageOps.exif_transpose(img, in_place=True)
         yield img
+
+# %% ../../nbs/library/files.ipynb #dc6711dc
+_Tag = ExifTags.Base
+# What describes the photo rather than the old file's layout: the rest is dropped, and so is the grey thumbnail.
+_keep = {_Tag[o] for o in '''ImageDescription Make Model DateTime Artist Copyright Rating XPTitle XPComment XPAuthor XPKeywords
+    XPSubject XResolution YResolution ResolutionUnit'''.split()} | {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
+
+def kept_exif(
+    like:Image.Image,
+    size:tuple,  # (width, height) of the upright photo
+    aside:bool=False,  # whether it lay on its side in the file
+) -> Image.Exif:
+    "The EXIF data of `like` that hold for an upright photo. Raises what Pillow raises if they are damaged."
+    old, new = like.getexif(), Image.Exif()
+    for tag in _keep & set(old): new[tag] = old.get_ifd(tag) if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) else old[tag]
+    across, down = (_Tag.YResolution, _Tag.XResolution)[::1 if aside else -1]
+    if {across, down} <= set(old): new[_Tag.XResolution], new[_Tag.YResolution] = old[across], old[down]
+    inner = new.get(ExifTags.IFD.Exif, {})
+    for tag, n in zip((_Tag.ExifImageWidth, _Tag.ExifImageHeight), size):  # may have been noted before the turn
+        if tag in inner: inner[tag] = n
+    if ExifTags.IFD.Interop in inner: inner[ExifTags.IFD.Interop] = old.get_ifd(ExifTags.IFD.Interop)
+    return new
 
 # %% ../../nbs/library/files.ipynb #a81bd499
 SOFTWARE = f'colorizer {__version__}'
@@ -161,10 +166,10 @@ def _exif(f, size):
     exif = Image.Exif()
     with _quiet():
         try:
-            kept = kept_exif(f.img, size)
+            kept = kept_exif(f.img, size, f.orientation > 4)
             kept.tobytes()  # damage may show only here
             exif = kept
-        except Exception: f.notes.append('its EXIF data is damaged and was left out')
+        except Exception: f.note('its EXIF data is damaged and was left out')
     exif[ExifTags.Base.Software] = SOFTWARE
     return exif
 
@@ -182,31 +187,56 @@ def _iptc(img):
 def _texts(f):
     "The text fields of a PNG, as Pillow's encoder takes them"
     out, xmp = PngImagePlugin.PngInfo(), _xmp(f.img)
-    for key, text in getattr(f.img, 'text', {}).items() if f.format == 'PNG' else ():
-        if key == 'XML:com.adobe.xmp' or key.startswith('Raw profile'): continue  # old ways of keeping EXIF: Pillow has read them
+    for key, text in _own_texts(f.img).items():
         if isinstance(text, PngImagePlugin.iTXt): out.add_itxt(key, text, text.lang or '', text.tkey or '')
         else: out.add_text(key, text)
     if xmp: out.add_itxt('XML:com.adobe.xmp', xmp.decode('utf-8', 'replace'))
     return out
 
+def _own_texts(img):
+    "The text fields of a PNG without those that hold EXIF or XMP data, which Pillow has read"
+    texts = {}
+    with suppress(Exception): texts = img.text if img.format == 'PNG' else {}  # of an animation, all frames are read for it
+    return {k: v for k, v in texts.items() if k != 'XML:com.adobe.xmp' and not k.startswith('Raw profile')}
+
+def _segments(img):
+    "What a JPEG holds besides the first of each kind, as bytes for a new JPEG: IPTC, long XMP, further comments"
+    found = [(kind, data) for kind, data in getattr(img, 'applist', []) if kind == 'APP1' and data.startswith(b'http://ns.adobe.com/xmp/extension/\0')]
+    found += [('APP13', iptc)] if (iptc := _iptc(img)) else []
+    comments = [o for o in getattr(img, 'applist', []) if o[0] == 'COM']
+    found += [o for o in comments if o[1] != img.info.get('comment')]
+    code = dict(APP1=0xe1, APP13=0xed, COM=0xfe)
+    return b''.join(b'\xff' + bytes([code[kind]]) + struct.pack('>H', len(data) + 2) + data for kind, data in found)
+
 def metadata(
-    f,  # PhotoFile, of which a picture has been decoded
-    fmt,  # Pillow's name of the format to be written
-    size,  # (width, height) of the result
+    f:PhotoFile,  # of which a picture has been decoded
+    fmt:str,  # Pillow's name of the format to be written
+    size:tuple,  # (width, height) of the result
 ) -> dict:  # arguments for Pillow's `save`
     "What the file says about its photo and what still holds, for a result in another or the same format."
-    img, same = f.img, f.format == fmt
-    out = dict(exif=_exif(f, size), icc_profile=result_profile(img), xmp=_xmp(img), dpi=_dpi(img))
+    img, jpeg = f.img, f.format in ('JPEG', 'MPO')
+    out = dict(exif=_exif(f, size), icc_profile=result_profile(img), xmp=_xmp(img), dpi=_dpi(f))
     if fmt == 'PNG': out.update(pnginfo=_texts(f))
-    if fmt in ('JPEG', 'GIF') and f.format in ('JPEG', 'MPO', 'GIF'): out.update(comment=img.info.get('comment'))
-    if fmt == 'JPEG' and f.format in ('JPEG', 'MPO') and (iptc := _iptc(img)): out.update(extra=b'\xff\xed' + struct.pack('>H', len(iptc) + 2) + iptc)
-    if fmt == 'TIFF' and same: out.update(iptc=_iptc(img))
+    if fmt in ('JPEG', 'GIF') and (jpeg or f.format == 'GIF'): out.update(comment=img.info.get('comment'))
+    if fmt == 'JPEG' and jpeg: out.update(extra=_segments(img))
+    if fmt == f.format == 'TIFF': out.update(iptc=_iptc(img))
+    _note_losses(f, fmt)
     return {k: v for k, v in out.items() if v}
 
-def _dpi(img):
-    "Dots per inch, or None where the file doesn't say so or says nonsense"
+# %% ../../nbs/library/files.ipynb #6728dfd2
+def _note_losses(f, fmt):
+    "Note what can't go along into a file of another format"
+    kin = 'JPEG' if f.format == 'MPO' else f.format
+    if kin == fmt: return
+    texts = _own_texts(f.img)
+    if texts: f.note(f'its text fields ({", ".join(list(texts)[:3])}) have no place in {fmt} and were left out')
+    if _iptc(f.img): f.note(f'its IPTC captions were not carried over to {fmt}')
+    if f.img.info.get('comment') and fmt not in ('JPEG', 'GIF'): f.note(f'its comment has no place in {fmt} and was left out')
+
+def _dpi(f):
+    "Dots per inch of the upright photo, or None where the file doesn't say so or says nonsense"
     with suppress(Exception):
-        dpi = tuple(float(o) for o in img.info['dpi'])
+        dpi = tuple(float(o) for o in f.img.info['dpi'])[::-1 if f.orientation > 4 else 1]
         if all(1 < o < 65536 for o in dpi): return dpi  # 1 stands for no unit in a TIFF
 
 # %% ../../nbs/library/files.ipynb #72e8b5c5
@@ -220,6 +250,7 @@ def _standard_tables(quality):
 
 def _like_jpeg(img, turned=False):
     "How to encode a JPEG like the JPEG `img`; one that was turned has its blocks elsewhere, and can't have the same table without loss"
+    if not img.quantization: return dict(quality=98, subsampling=0)  # lossless JPEG has no tables
     tables, chroma = img.quantization, _standard_tables(90)[1]
     first = tables[min(tables)]
     if turned: first = np.minimum(first, _standard_tables(95)[0]).tolist()
@@ -228,11 +259,11 @@ def _like_jpeg(img, turned=False):
     return dict(qtables=[list(first), np.minimum(own, chroma).tolist()], subsampling=sampling, progressive='progressive' in img.info)
 
 def encoding(
-    f,  # PhotoFile
-    fmt,  # Pillow's name of the format to be written
+    f:PhotoFile,
+    fmt:str,  # Pillow's name of the format to be written
 ) -> dict:  # arguments for Pillow's `save`
     "How to encode a result so that it is as good as the file it comes from."
-    if fmt == 'JPEG': return _like_jpeg(f.img, f.turned) if f.format in ('JPEG', 'MPO') else dict(quality=95, subsampling=0)
+    if fmt == 'JPEG': return _like_jpeg(f.img, f.orientation != 1) if f.format in ('JPEG', 'MPO') else dict(quality=95, subsampling=0)
     if fmt == 'WEBP': return dict(lossless=True) if f.lossless else dict(quality=95)
     return {'AVIF': dict(quality=90, subsampling='4:4:4'), 'HEIF': dict(quality=90, chroma=444)}.get(fmt, {})
 
@@ -312,24 +343,26 @@ def _tags(self: TiffPages, pixels, meta, rows, sizes):
     return tags
 
 # %% ../../nbs/library/files.ipynb #dcbe71b6
-FORMATS = PHOTO_FORMATS | {'.jpe': 'JPEG', '.jfif': 'JPEG', '.apng': 'PNG', '.gif': 'GIF', '.avif': 'AVIF', '.heic': 'HEIF', '.heif': 'HEIF', '.hif': 'HEIF', '.jp2': 'JPEG2000'}
+FORMATS = PLAIN_FORMATS | {'.jpe': 'JPEG', '.jfif': 'JPEG', '.apng': 'PNG', '.gif': 'GIF', '.avif': 'AVIF', '.heic': 'HEIF', '.heif': 'HEIF', '.hif': 'HEIF',
+    '.jp2': 'JPEG2000'}  # suffix: Pillow's name of the format that `colorize_file` writes
 DEEP, OPAQUE = {'PNG', 'TIFF'}, {'JPEG'}  # formats that hold 16-bit colour; that hold no alpha
+
+def _can_write(fmt):
+    "Whether the plugin that a format needs is installed; Pillow knows it from then on"
+    return features.check('avif') if fmt == 'AVIF' else heic_plugin() if fmt == 'HEIF' else True
 
 def format_for(
     path,  # of the photo, or of its result
 ) -> str:  # the suffix for the result, with its dot
-    "In which format the result for a photo is written: that of the photo if it can be, else PNG."
+    "In which format the result for a photo is written: that of the photo if possible, else PNG."
     suffix = Path(path).suffix
     fmt = FORMATS.get(suffix.lower())
-    if fmt == 'AVIF' and not features.check('avif') or fmt == 'HEIF' and not heic_plugin(): fmt = None
-    return suffix if fmt else '.png'
+    return suffix if fmt and _can_write(fmt) else '.png'
 
 # %% ../../nbs/library/files.ipynb #ac2c5dd7
-def _eight(pixels): return pixels if pixels.dtype == np.uint8 else ((pixels + np.uint32(128))//257).astype(np.uint8)
-
 def _image(rgb, alpha, fmt):
     "A Pillow image from RGB [H,W,3] and alpha [H,W] or None, as `fmt` can hold it"
-    rgb = _eight(rgb)
+    rgb = to_8_bit(rgb)
     if alpha is not None and fmt in OPAQUE:
         a, alpha = alpha[..., None]/np.float32(255), None
         rgb = (rgb*a + 255*(1 - a) + .5).astype(np.uint8)
@@ -357,24 +390,31 @@ def _save(fp, img, fmt, f, meta, **options):
     except Exception: pass
     fp.seek(0)
     fp.truncate()
-    f.notes.append(f'its metadata does not fit into {fmt} and was left out')
+    f.note(f'its metadata does not fit into {fmt} and was left out')
     img.save(fp, fmt, **options, **{k: v for k, v in meta.items() if k == 'icc_profile'})
 
+def _note_room(f, rgb, fmt):
+    "Note what the file held and the result can't"
+    if rgb.dtype == np.uint16 and fmt not in DEEP: f.note('comes out with 8 bits per channel')
+    if f.wide:
+        more = ' (for 16: pip install "unet-colorizer[deep]")' if f.format in ('PNG', 'TIFF', 'PPM') and not find_spec('cv2') else ''
+        f.note(f'read with 8 bits per channel, so it comes out with 8{more}')
+    if f.count > 1 and not (fmt == 'TIFF' or fmt in ANIMATED and f.animated): f.note(f'{fmt} holds one picture: the first of {f.count}')
+    if f.inside > f.count and f.format in ('MPO', 'HEIF'): f.note(f'holds {f.inside} pictures, of which the first was coloured')
+
+# %% ../../nbs/library/files.ipynb #16b0ef42
 def write_pictures(
     fp,  # binary file that can be read, too
-    fmt,  # Pillow's name of the format
+    fmt:str,  # Pillow's name of the format
     results,  # (RGB [H,W,3], alpha [H,W] or None) for each picture: taken one by one
-    f,  # PhotoFile that they are the results for
+    f:PhotoFile,  # the file that they are the results for
 ):
     "Write the coloured pictures of a file into a file of a format."
     rgb, alpha = first = next(results)
-    if rgb.dtype == np.uint16 and fmt not in DEEP: f.notes.append('comes out with 8 bits per channel')
-    if f.wide: f.notes.append('read with 8 bits per channel, so it comes out with 8' + ('' if find_spec('cv2') else ' (for 16: pip install "unet-colorizer[deep]")'))
-    if f.img.mode == '1': f.notes.append('only black and white in it, which leave no room for colour')
+    _note_room(f, rgb, fmt)
     meta, options = metadata(f, fmt, rgb.shape[1::-1]), encoding(f, fmt)
     if fmt == 'TIFF': return _write_tiff(fp, itertools.chain([first], results), f, meta)
     if fmt in ANIMATED and f.animated and f.count > 1: return _write_animation(fp, fmt, itertools.chain([first], results), f, meta, options)
-    if f.count > 1: f.notes.append(f'{fmt} holds one picture: the first of {f.count}')
     if rgb.dtype == np.uint16 and fmt in DEEP: return _write_png16(fp, _with_alpha(rgb, alpha), meta)
     img = _image(rgb, alpha, fmt)
     del rgb, alpha, first
@@ -406,7 +446,7 @@ def colorize_file(
     target,  # path of the result, or an open binary file
     fmt=None,  # Pillow's name of the result's format; if None, what the suffix of `target` says, or that of the photo
     name=None,  # what the user knows the photo by
-    skip_colour=False,  # leave alone what is in colour already
+    skip_colour:bool=False,  # leave alone what is in colour already
     hints=(),  # colours that are known, as `Colorizer.colorize` takes them; they hold for each picture
     show=None,  # called with the first picture and its result, both as arrays
     ready=None,  # called with the path of the complete file, before it gets its name
@@ -419,20 +459,29 @@ def colorize_file(
         out = dict(status='coloured', size=[width, height], pictures=f.count, notes=f.notes)
         if has_colour(_in_rgb(first[2], 512)):
             if skip_colour: return out | dict(status='skipped', notes=['in colour already'])
-            f.notes.append('in colour already; its own colours are replaced (--skip-colour leaves it alone)')
+            f.note('in colour already; its own colours are replaced (--skip-colour leaves it alone)')
+        if _black_and_white(first[0]): f.note('only black and white in it, which leave no room for colour')
         fmt = fmt or _format_of(target, f)
         results = _coloured(colorizer, itertools.chain([first], todo), show, hints, _halves(first[0], fmt, f))
         del first
         _write(target, fmt, results, f, ready)
         return out
 
+# %% ../../nbs/library/files.ipynb #ede4ea5c
+def _black_and_white(pixels):
+    "Whether pixels are all black or white, as in a fax or a halftone"
+    if pixels.ndim == 3: return _black_and_white(pixels[::8, ::8, 0]) and (pixels == pixels[..., :1]).all() and _black_and_white(pixels[..., 0])
+    white = np.iinfo(pixels.dtype).max
+    return all(((o == 0) | (o == white)).all() for o in (pixels[::8, ::8], pixels)) and pixels.size > 1 and pixels.min() < pixels.max()
+
 def _decoded(f):
-    "Pixels and alpha of each picture of a file, and what its colours are to be seen in: the pixels, or a Pillow image"
+    "Pixels and alpha of each picture of a file, and what shows its colours: the pixels, or a Pillow image"
     for img in pictures(f):
         with reading(f.name):
             if img.mode == 'YCbCr': found = np.asarray(img.getchannel(0)), None, img
             else:
                 pixels, alpha = to_pixels(img)
+                f.note(*img.info.get('notes', ()))
                 if _agree(f.deep, pixels): pixels, f.wide, f.deep = f.deep, False, None
                 found = pixels, alpha, pixels
                 del pixels
@@ -449,7 +498,7 @@ def _coloured(colorizer, decoded, show, hints=(), halved=False):
     "RGB and alpha for each picture that was decoded"
     for i, (pixels, alpha, look) in enumerate(decoded):
         rgb = colorizer.colorize_array(pixels, hints=hints, halved=halved)
-        if show and not i: show(_in_rgb(look), _eight(rgb))
+        if show and not i: show(_in_rgb(look), to_8_bit(rgb))
         del pixels, look
         yield rgb, alpha
         del rgb
@@ -469,10 +518,11 @@ def _halves(pixels, fmt, f):
 
 def _write(target, fmt, results, f, ready):
     "Write results to a path or into an open file"
+    if not _can_write(fmt): raise PhotoError(f'{target}: {fmt} cannot be written here. ' + ('Run pip install "unet-colorizer[heic]", or choose JPEG' if fmt == 'HEIF' else 'Choose another format'))
     if not isinstance(target, (str, Path)): return write_pictures(target, fmt, results, f)
     check_target(target, FORMATS)
     try:
         with whole_file(target, ready) as fp: write_pictures(fp, fmt, results, f)
     except (PhotoError, ModelError): raise
     except Exception as e:  # encoders, like decoders, raise many things
-        raise PhotoError(f'{target}: cannot be written ({getattr(e, "strerror", None) or e}). Choose another folder or name') from None
+        raise PhotoError(f'{target}: cannot be written ({getattr(e, "strerror", None) or e}). Choose another folder, name or format') from None
