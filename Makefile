@@ -35,7 +35,13 @@ $(VENV)/.dev: settings.ini setup.py pyproject.toml | $(BIN)/python
 demo: $(VENV)/.demo
 	@$(BIN)/colorizer demo -o demo
 
-course: $(VENV)/.dev
+# Asked before several GB are installed: JupyterLab refuses to start as root, because whoever reaches its page could run anything.
+.PHONY: not_root
+not_root:
+	@[ "$$(id -u)" != 0 ] || { echo "JupyterLab does not start as root: use an ordinary account. In a container that has none:"; \
+	echo "  make $(VENV)/.dev && $(BIN)/jupyter lab --allow-root --ip 127.0.0.1 nbs"; exit 1; }
+
+course: not_root $(VENV)/.dev
 	@$(BIN)/colorizer course
 
 test: $(VENV)/.dev
