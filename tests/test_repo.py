@@ -53,3 +53,12 @@ def test_contributors_are_told_what_each_wing_may_import():
     rows = re.findall(r'^\| `colorizer\.(\w+)` \|[^|]*\|([^|]*)\|$', (ROOT/'CONTRIBUTING.md').read_text(encoding='utf-8'), re.M)
     said = {wing: set(re.findall(r'`(\w+)`', text)) | ({*MAY_IMPORT} - {wing} if 'all of them' in text else set()) for wing, text in rows}
     assert said == MAY_IMPORT
+
+
+def test_the_model_card_is_in_step_with_what_writes_it():
+    "Its figures need the photos; its words don't"
+    card = default_model().with_name('README.md').read_text(encoding='utf-8')
+    tree = ast.parse((ROOT/'tools/model_card.py').read_text(encoding='utf-8'))
+    text, = [ast.literal_eval(o.value) for o in tree.body if isinstance(o, ast.Assign) and o.targets[0].id == 'TEXT']
+    words = [o for o in re.split(r'\{\w+(?:\.\w+)?(?::[^}]*)?\}', text) if o.strip()]
+    assert len(words) > 10 and [o for o in [*words, (ROOT/'tools/model_training.md').read_text(encoding='utf-8')] if o not in card] == []

