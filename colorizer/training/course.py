@@ -64,7 +64,7 @@ def course(
     from colorizer.training.recipe import RECIPES # here, since recipe builds on this module
     if source == 'div2k': source = fetch_div2k(root, 'train')
     train,valid = split_photos(prepare(source, Path(root)/'cache', size))
-    stage = next(s for s in RECIPES['article'] if s.size == size)
+    stage = next(s for s in RECIPES['article'].stages if s.size == size)
     if quick: stage = replace(stage, size=size//4, bs=2, frozen_epochs=1, epochs=2, photos=4)
     return Course(train, valid, list(sample_photos().values()), replace(stage), True, Path(root), quick)
 
