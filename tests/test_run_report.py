@@ -70,7 +70,7 @@ def full(tmp_path_factory):
 
 
 def test_a_report_needs_no_torch(full):
-    code = 'import sys; from colorizer.run_report import write_report; print(write_report(sys.argv[1])); sys.exit(bool({"torch", "fastai", "matplotlib"} & set(sys.modules)))'
+    code = 'import sys; from colorizer.training.run_report import write_report; print(write_report(sys.argv[1])); sys.exit(bool({"torch", "fastai", "matplotlib.pyplot"} & set(sys.modules)))'
     r = subprocess.run([sys.executable, '-c', code, full], capture_output=True, text=True)
     assert (r.returncode, r.stdout.strip()) == (0, str(full/'report.html')), r.stderr
 
@@ -81,7 +81,7 @@ def test_the_page_fetches_nothing_and_runs_nothing(full):
         assert tag not in ('script', 'iframe', 'object', 'embed', 'base', 'form')
         for name, value in attrs.items():
             assert not name.startswith('on')
-            if name in ('src', 'href', 'srcset', 'poster', 'data', 'xlink:href'): assert value.startswith('data:'), (tag, name)
+            if name in ('src', 'href', 'srcset', 'poster', 'data', 'xlink:href'): assert value.startswith(('data:', '#')), (tag, name)
     style = html[html.index('<style>'):html.index('</style>')]
     assert 'url(' not in style and '@import' not in style
     assert "default-src 'none'" in html
@@ -90,11 +90,34 @@ def test_the_page_fetches_nothing_and_runs_nothing(full):
 def test_what_the_stages_did(full):
     rows = {o[0]: o[1:] for o in Elements(written(full).replace('\N{NO-BREAK SPACE}', ' ')).rows if o}
     first, second = rows['1. 64 px'], rows['2. 128 px']
-    assert first[1] == '1 frozen + 3 full rate + 1 cooling'
-    assert first[2] == 'levelled off: a gain of 0.35%' and second[2] == 'all its epochs are done'
-    assert first[3] == '0.6160 (epoch 5)' and first[5] == '60%' # 1.1·(1/5 + 9/25)
+    assert first[4] == '1 frozen + 3 full rate + 1 cooling'
+    assert first[5] == 'levelled off: a gain of 0.35%' and second[5] == 'all its epochs are done'
+    assert first[0] == '0.6160 (epoch 5)' and first[2] == '60%' # 1.1·(1/5 + 9/25)
     assert first[6] == '0.002 frozen, 0.0015 after, 0.000075 first layers'
     assert rows['colorizer'][:2] == ['24.12', '10.00'] and rows['grey'][2] == '–'
+
+
+def test_grey_and_the_start_stand_beside_the_best_epoch(tmp_path):
+    folder = make(tmp_path/'run')
+    before = written(folder)
+    base = {'1': dict(grey=dict(loss=5., batch_psnr=20., colour_share=0., pixel=2.), begin=dict(loss=4., batch_psnr=21., colour_share=.3))}
+    (folder/'baselines.json').write_text(json.dumps(base))
+    (folder/'comparison.json').write_text(json.dumps(dict(size=64, photos=12, figures={'the start (default)': dict(psnr=24.5, colour=.77), 'this run': dict(psnr=24., colour=.5)})))
+    html = written(folder)
+    rows = {o[0]: o[1:] for o in Elements(html.replace('\N{NO-BREAK SPACE}', ' ')).rows if o}
+    assert rows['1. 64 px, left grey'][:3] == ['5.0000', '20.00 dB', '0%'] and rows['1. 64 px, at the start'][:3] == ['4.0000', '21.00 dB', '30%']
+    assert rows['the start (default)'] == ['24.50 dB', '77%'] and rows['this run'] == ['24.00 dB', '50%']
+    assert html.count('stroke-dasharray: 1.2,1.98') > before.count('stroke-dasharray: 1.2,1.98')  # the dotted line of grey
+    (folder/'baselines.json').write_text('[')
+    (folder/'comparison.json').write_text('7')
+    assert 'left grey</th>' not in written(folder)
+
+
+def test_the_recipe_and_where_the_run_departs_from_it(tmp_path):
+    recipe = dict(name='article', lines={'network': 'ResNet-34', '64 px': 'at most 50 epochs'}, departures=['arch: mobilenet_v2 instead of resnet34'])
+    page = Elements(written(make(tmp_path/'run', CONFIG | dict(recipe=recipe))))
+    assert ['64 px', 'at most 50 epochs'] in page.rows and 'arch: mobilenet_v2 instead of resnet34' in page.text
+    assert 'to the letter' in written(make(tmp_path/'run', CONFIG | dict(recipe=recipe | dict(departures=[]))))
 
 
 def test_pictures_go_in_untouched_and_described(full):

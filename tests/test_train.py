@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from colorizer.cli import main
 from colorizer.inference.photo import sample_photos
 
-SMOKE = ['--size', 32, 48, '--bs', 4, '--frozen-epochs', 1, 0, '--epochs', 2, '--warmup', 0]
+SMOKE = ['--recipe', 'smoke', '--size', 32, 48, '--bs', 4, '--frozen-epochs', 1, 0, '--epochs', 2, '--warmup', 0]
 
 
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1'}  # another number of threads adds up in another order
@@ -70,7 +70,7 @@ def facts(path):
 
 def test_a_run_leaves_everything_in_its_folder(run, work):
     names = {o.name for o in (work/'run').iterdir()}
-    assert names == {'config.json', 'history.csv', 'log.txt', 'checkpoint.pt', 'last.safetensors', 'best.safetensors', '32px.safetensors', '48px.safetensors',
+    assert names == {'config.json', 'baselines.json', 'history.csv', 'log.txt', 'checkpoint.pt', 'last.safetensors', 'best.safetensors', '32px.safetensors', '48px.safetensors',
                      'grids', 'curves.png', 'model.onnx', 'report.html', 'test.json', 'tensorboard'}
     assert {o.name for o in (work/'run/grids').iterdir()} == {'stage1_32px.jpg', 'stage2_48px.jpg', 'sizes.jpg'}
     for picture in ('grids/sizes.jpg', 'curves.png'): Image.open(work/'run'/picture).load()
@@ -90,7 +90,7 @@ def test_every_epoch_is_told_and_kept(run, work):
 
 def test_config_and_weights_say_how_they_came_about(run, work):
     config = json.loads((work/'run/config.json').read_text())
-    assert [s['size'] for s in config['stages']] == [32, 48] and config['photos']['train'] + config['photos']['valid'] == 28
+    assert [s['size'] for s in config['stages']] == [32, 48] and config['photos']['train'] + config['photos']['valid'] == 4*len(sample_photos())
     assert config['options']['vivid'] == 6. and config['versions']['torch'] == torch.__version__.split('+')[0]
     f = facts(work/'run/last.safetensors')
     assert f['seed'] == 42 and f['history']['epoch'] == 5 and [s['size'] for s in f['recipe']] == [32, 48]
@@ -109,7 +109,7 @@ def test_the_model_colours_a_photo(run, work):
     assert r.returncode == 0, r.stderr
 
 
-def test_going_on_from_earlier_weights_and_from_the_default_model(run, work):
+def test_training_from_earlier_weights_and_from_the_default_model(run, work):
     for start, name in ((work/'run/last.safetensors', 'more'), ('default', 'tuned')):
         r = colorizer('train', work/'photos', '--out', work/name, '--size', 32, '--bs', 4, '--frozen-epochs', 0, '--epochs', 1, '--lr', 0, '--from', start, '--cache', work/'cache')
         assert r.returncode == 0, r.stderr
@@ -213,14 +213,14 @@ def test_a_full_disk_loses_nothing(run, work, half_written):
     assert_same_end(work, out)
 
 
-def test_ctrl_c_stops_at_the_next_batch_and_says_how_to_go_on(run, work):
+def test_ctrl_c_stops_at_the_next_batch_and_says_how_to_resume(run, work):
     out = work/'stopped'
     p = subprocess.Popen(command(*train_words(work, out)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
     wait_for(out/'checkpoint.pt', p)
     p.send_signal(signal.SIGINT)
     _, err = p.communicate(timeout=120)
     assert p.returncode == 130, err
-    assert err.splitlines()[-1] == f'stopped; all is kept. Go on with: colorizer train --resume --out {out}'
+    assert err.splitlines()[-1] == f'stopped; everything is kept. Continue with: colorizer train --resume --out {out}'
     assert 'Traceback' not in err and len(history(out)) < 5
     resume(out)
     assert_same_end(work, out)
@@ -253,7 +253,7 @@ data.augmentations = lambda *_: []  # light and perspective are drawn for each p
 set_seed(1, reproducible=True)
 model = create_unet(pretrained=False, norm=False)
 start = deepcopy(model.state_dict())
-progressive_resizing([Stage(32, 4, 1, 1, warmup=0.)], (photos[4:], photos[:3]), model, out, half=False)
+progressive_resizing([Stage(32, 4, 1, 1, warmup=0)], (photos[4:], photos[:3]), model, out, half=False)
 rank, n = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 torch.save(dict(seen=seen, start=start, model=model.state_dict()), out/f'rank{rank}of{n}.pt')
 """
@@ -300,7 +300,7 @@ def test_two_processes_resume(work):
     for o in (work/'photos').iterdir():  # enough for each process to have one held out
         with Image.open(o) as img:
             for i in range(3): img.crop((i, i, 80, 80)).save(many/f'{o.stem}{i}.png')
-    words = ['train', many, '--out', out, '--size', 32, '--bs', 4, '--frozen-epochs', 1, '--epochs', 2, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors', '--cache', work/'cache']
+    words = ['train', many, '--out', out, '--recipe', 'fast', '--size', 32, '--bs', 4, '--frozen-epochs', 1, '--epochs', 2, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors', '--cache', work/'cache']
     p = subprocess.Popen([*torchrun, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV, start_new_session=True)
     wait_for(out/'checkpoint.pt', p)
     os.killpg(p.pid, signal.SIGKILL); p.wait()
@@ -318,15 +318,15 @@ def test_div2k_is_trained_on_and_its_validation_set_is_kept_for_the_end(work, mo
         (work/split).mkdir()
         for o in (work/'photos').iterdir():
             if int(o.stem[-1]) in n: (work/split/o.name).write_bytes(o.read_bytes())
-    def fetch(root, split):
-        fetched.append(split)
+    def fetch(root, split, small=False):
+        fetched.append(split + '-small'*small)
         return work/split
     monkeypatch.setattr(command, 'fetch_div2k', fetch)
-    r = colorizer('train', 'div2k', '--out', work/'div2k', '--size', 32, '--bs', 4, '--frozen-epochs', 0, '--epochs', 1, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors')
+    r = colorizer('train', 'div2k', '--out', work/'div2k', '--recipe', 'fast', '--size', 32, '--bs', 4, '--frozen-epochs', 0, '--epochs', 1, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors')
     assert r.returncode == 0, r.stderr
     photos = json.loads((work/'div2k/config.json').read_text())['photos']
-    assert fetched == ['train', 'valid'] and photos['train'] + photos['valid'] == 21
-    assert json.loads((work/'div2k/test.json').read_text())['photos'] == 7
+    assert fetched == ['train', 'valid'] and photos['train'] + photos['valid'] == 3*len(sample_photos())
+    assert json.loads((work/'div2k/test.json').read_text())['photos'] == len(sample_photos())
 
 
 @pytest.mark.parametrize('words, says', [
@@ -335,8 +335,9 @@ def test_div2k_is_trained_on_and_its_validation_set_is_kept_for_the_end(work, mo
     (['{photos}', '--from', '{photos}/cat0.png'], 'cat0.png'),
     (['{photos}', '--encoder-weights', 'missing.safetensors'], 'missing.safetensors'),
     (['{photos}', '--epochs', '0', '--frozen-epochs', '0'], 'nothing to do'),
-    (['{photos}', '--bs', '500', '--arch', 'mobilenet_v2', '--encoder-weights', '{encoder}'], 'fewer than one batch of 500'),
-    (['{photos}', '--vgg', 'vgg16', '--vgg-weights', '{encoder}'], 'VGG weights'),
+    (['{photos}', '--recipe', 'smoke', '--bs', '500', '--arch', 'mobilenet_v2', '--encoder-weights', '{encoder}'], 'fewer than one batch of 500'),
+    (['{photos}', '--recipe', 'smoke', '--vgg', 'vgg16', '--vgg-weights', '{encoder}'], 'VGG weights'),
+    (['{photos}', '--test', '{photos}', '--recipe', 'smoke'], 'all photos to train on are also photos to test on'),
     (['{photos}', '--lr', '1e-3', '1e-4'], 'give one value, or one for each of the 1 sizes'),
     (['--resume'], 'there is no run to resume'),
 ])
@@ -350,7 +351,7 @@ def test_bad_input_is_one_line(work, words, says):
     assert not (out/'config.json').exists()  # the folder can be used at the next try
 
 
-def test_a_loss_that_is_no_number_stops_with_the_last_good_weights_kept(work, monkeypatch):
+def test_a_non_finite_loss_stops_with_the_last_good_weights_kept(work, monkeypatch):
     from colorizer.training.learner import ColourLearner
     forward, calls = ColourLearner._forward, []
     def spoilt(self, x, y):
@@ -376,8 +377,87 @@ def test_resuming_on_other_photos_is_refused(run, work):
     changed = work/'changed'
     changed.mkdir()
     for o in (work/'photos').iterdir(): (changed/o.name).write_bytes(o.read_bytes())
-    words = ['train', changed, '--out', work/'moved', '--size', 32, '--bs', 4, '--epochs', 1, '--frozen-epochs', 0, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors']
+    words = ['train', changed, '--out', work/'moved', '--recipe', 'fast', '--size', 32, '--bs', 4, '--epochs', 1, '--frozen-epochs', 0, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors']
     assert colorizer(*words).returncode == 0
     next(changed.iterdir()).unlink()
     r = colorizer('train', '--resume', '--out', work/'moved')
-    assert r.returncode == 1 and 'the photos have changed since the run began (28 then, 27 now)' in r.stderr
+    n = 4*len(sample_photos())
+    assert r.returncode == 1 and f'the photos have changed since the run began ({n} then, {n-1} now)' in r.stderr
+
+
+def log(folder): return (folder/'log.txt').read_text(encoding='utf-8')
+
+
+def test_sixty_photos_and_fast_end_better_than_grey(work):
+    "Few photos: small batches, a warm-up counted in steps, BatchNorm that a handful of steps can bear"
+    sixty = work/'sixty'
+    sixty.mkdir()
+    for name, path in sample_photos().items():
+        with Image.open(path) as img:
+            w, h = img.size
+            for i in range(5): img.crop((w*i//10, h*i//10, w*(5+i)//10, h*(5+i)//10)).resize((64, 64)).save(sixty/f'{name}{i}.png')
+    r = colorizer('train', sixty, '--out', work/'few', '--recipe', 'fast', '--size', 48)
+    assert r.returncode == 0, r.stderr
+    rows, base = history(work/'few'), json.loads((work/'few/baselines.json').read_text())['1']
+    config = json.loads((work/'few/config.json').read_text())
+    best = min(rows, key=lambda r: float(r['valid_loss']))
+    assert config['stages'][0]['bs'] <= config['photos']['train']/4 and config['photos']['valid'] >= 6
+    assert float(best['valid_loss']) < base['grey']['loss'] and float(best['batch_psnr']) > base['grey']['batch_psnr'] + .2, rows
+    assert 'with --from default' in log(work/'few') and 'left grey loss' in log(work/'few')
+    assert any('bs at 48 px' in o and 'instead of 32' in o for o in config['recipe']['departures'])
+
+
+def test_fine_tuning_that_makes_it_worse_keeps_the_start_and_says_so(work):
+    r = colorizer('train', work/'photos', '--out', work/'spoilt', '--size', 48, '--from', 'default', '--epochs', 3, '--lr', .3, '--early', 1, '--warmup', 0, '--cache', work/'cache')
+    assert r.returncode == 0, r.stderr
+    base = json.loads((work/'spoilt/baselines.json').read_text())['1']
+    assert base['begin']['loss'] < base['grey']['loss'] < min(float(r['valid_loss']) for r in history(work/'spoilt'))
+    assert 'no epoch was better than the start, so the weights it began with are kept' in log(work/'spoilt')
+    figures = json.loads((work/'spoilt/comparison.json').read_text())['figures']
+    assert list(figures) == ['left grey', 'the start (default)', 'this run'] and figures['this run'] == pytest.approx(figures['the start (default)'], rel=1e-3)
+    lines = log(work/'spoilt').splitlines()
+    assert 'held out: left grey' in lines[2] or 'held out: left grey' in lines[1] and 'held-out photos at 48 px: left grey' in lines[-2]
+
+
+def test_without_a_connection_one_line_names_the_files(work, monkeypatch, tmp_path):
+    from urllib.error import URLError
+    import torchvision.models._api as api
+    def offline(*_, **__): raise URLError('no connection')
+    monkeypatch.setattr(api, 'load_state_dict_from_url', offline)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    r = colorizer('train', 'div2k', '--out', work/'offline')
+    (line,) = r.stderr.strip().splitlines()
+    for o in ('resnet34-b627a593.pth', 'vgg16-397923af.pth', 'https://download.pytorch.org/models/', '--encoder-weights', '--vgg-weights'): assert o in line, line
+    assert r.returncode == 1 and not (work/'offline').exists()
+    r = colorizer('train', 'div2k', '--out', work/'offline', '--arch', 'efficientnet_lite2')
+    assert 'vgg16-397923af.pth' in r.stderr and 'resnet34' not in r.stderr  # only what is missing
+
+
+def test_help_and_config_agree_with_the_article(work, capsys):
+    from colorizer.training.recipe import RECIPES, in_words
+    with pytest.raises(SystemExit): main(['train', '--help'])
+    text, article = capsys.readouterr().out, in_words(RECIPES['article'])
+    for k, v in article.items(): assert f'  {k:10} {v}' in text
+    said = ' '.join(article.values())
+    for o in ('ResNet-34', 'DynamicUnet', 'RGB', 'pixels', 'VGG-16 features after layers 15, 22, 29', 'Gram', 'at most 50', 'at most 25', 'at most 10'): assert o in said
+    assert list(article)[-4:] == ['64 px', '128 px', '256 px', '512 px']
+
+
+def test_photos_to_test_on_are_never_trained_on(work):
+    "Whatever they are called"
+    mixed = work/'mixed'
+    mixed.mkdir()
+    for o in (work/'photos').iterdir(): (mixed/f'copy of {o.name}').write_bytes(o.read_bytes())
+    held = [work/'photos/cat0.png', work/'photos/hopper1.png']
+    r = colorizer('train', mixed, '--out', work/'apart', '--recipe', 'smoke', '--size', 32, '--epochs', 1, '--frozen-epochs', 0, '--test', *held)
+    assert r.returncode == 0, r.stderr
+    photos = json.loads((work/'apart/config.json').read_text())['photos']
+    assert photos['train'] + photos['valid'] == 4*len(sample_photos()) - 2
+
+
+def test_threads_wait_passively_unless_told_otherwise():
+    "Set before torch is imported, or it does nothing"
+    code = "import sys, colorizer.training, os; assert 'torch' not in sys.modules; print(os.environ['OMP_WAIT_POLICY'])"
+    env = {k: v for k, v in os.environ.items() if k != 'OMP_WAIT_POLICY'}
+    for more, says in (({}, 'PASSIVE'), ({'OMP_WAIT_POLICY': 'ACTIVE'}, 'ACTIVE')):
+        assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=env | more).stdout.strip() == says
