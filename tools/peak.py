@@ -1,0 +1,57 @@
+"""Run a command and say how much memory it took at its peak: the resident memory of its processes, all together.
+
+    python tools/peak.py [--most GB] COMMAND...     exit status: the command's, or 1 if it took more than GB
+
+Pages that several processes share count once for each, so the true figure is a little lower.
+"""
+import subprocess
+import sys
+import threading
+
+import psutil
+
+GB = 1e9
+
+
+def resident(pid):
+    "Bytes of resident memory of a process and all that it started"
+    try: family = [p := psutil.Process(pid), *p.children(recursive=True)]
+    except psutil.NoSuchProcess: return 0
+    total = 0
+    for p in family:
+        try: total += p.memory_info().rss
+        except psutil.Error: pass  # it has ended meanwhile
+    return total
+
+
+class Watched:
+    "A command that runs, and its peak in bytes so far"
+    def __init__(self, command, every=.2, **kw):
+        self.process, self.peak, self.every = subprocess.Popen(command, **kw), 0, every
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread.start()
+
+    def _watch(self):
+        while self.process.poll() is None:
+            self.peak = max(self.peak, resident(self.process.pid))
+            try: self.process.wait(self.every)
+            except subprocess.TimeoutExpired: pass
+
+    def wait(self):
+        "Exit status, once it has ended"
+        self.thread.join()
+        return self.process.returncode
+
+
+def main(words):
+    most = float(words[1]) if words[:1] == ['--most'] else None
+    command = words[2:] if most else words
+    if not command: sys.exit(__doc__)
+    watched = Watched(command)
+    status = watched.wait()
+    print(f'peak memory {watched.peak/GB:.1f} GB', flush=True)
+    if most and watched.peak > most*GB: sys.exit(f'that is more than {most:g} GB')
+    return status
+
+
+if __name__ == '__main__': sys.exit(main(sys.argv[1:]))
