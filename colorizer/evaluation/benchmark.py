@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['EMBEDDED', 'BASELINES', 'HUE_TOLERANCE', 'LEAST_CHROMA', 'PAIRED', 'MARGINS', 'HEADS', 'COLUMNS', 'Photo',
-           'photos_to_judge', 'System', 'grey_system', 'mean_system', 'model_system', 'weights_system', 'folder_system',
-           'write_inputs', 'command_system', 'open_system', 'open_systems', 'keep_luma', 'fitted', 'Region',
-           'load_regions', 'region_mask', 'hue_of', 'check_hue', 'evaluate', 'grouped', 'summarise', 'shown', 'table',
-           'sentences', 'summarise_hues', 'hue_table', 'protocol', 'write_text', 'differences', 'check_protocol',
-           'save_csv', 'to_json', 'worst']
+           'file_hash', 'photos_to_judge', 'System', 'grey_system', 'mean_system', 'model_system', 'weights_system',
+           'folder_system', 'write_inputs', 'command_system', 'open_system', 'open_systems', 'keep_luma', 'fitted',
+           'Region', 'load_regions', 'region_mask', 'hue_of', 'check_hue', 'evaluate', 'grouped', 'summarise', 'shown',
+           'table', 'sentences', 'summarise_hues', 'hue_table', 'protocol', 'write_text', 'differences',
+           'check_protocol', 'save_csv', 'to_json', 'worst']
 
 # %% ../../nbs/library/benchmark.ipynb #6ed8a2a1
 import csv, hashlib, io, json, os, re, shlex, subprocess, tempfile, warnings
@@ -40,7 +40,11 @@ class Photo:
     @property
     def key(self): return re.sub(r'\.\w+$', '', self.file).replace('/', '__')   # as a file name, without suffix
 
-def _sha256(path): return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def file_hash(
+    path: str|Path,
+) -> str:  # hexadecimal
+    "SHA-256 of a file"
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 def _names(paths):
     "File names, with as much of the folder as tells them apart"
@@ -61,7 +65,7 @@ def photos_to_judge(
         try:
             if np.ptp(truth_of(path, size), axis=2).max() == 0: raise PhotoError(f'{path}: has no colour to compare with')
         except PhotoError as e: left_out(f'left out: {e}'); continue
-        good.append(Photo(path, file, _sha256(path)))
+        good.append(Photo(path, file, file_hash(path)))
     if not good: raise ValueError('no colour photo to evaluate')
     return good
 
@@ -87,7 +91,7 @@ def mean_system(
 ) -> System:
     "The baseline of one colour for all: the mean chroma of `sources`, each with equal weight"
     paths = find_photos(*sources) if sources else list(sample_photos().values())
-    known = {_sha256(p): split(truth_of(p, size))[1].mean((0, 1)) for p in paths}
+    known = {file_hash(p): split(truth_of(p, size))[1].mean((0, 1)) for p in paths}
     def colour(photo, g):
         others = [c for sha, c in known.items() if sha != photo.sha256]
         if not others: raise PhotoError(f'{photo.file}: is the only source of the mean chroma. Give other photos for that')
@@ -105,7 +109,7 @@ def model_system(
     "One of our own models"
     path = Path(path or default_model())
     model = Colorizer(path, saturation=saturation)
-    about = dict(kind='model', file=path.name, sha256=_sha256(path), saturation=saturation, render_size=model.size)
+    about = dict(kind='model', file=path.name, sha256=file_hash(path), saturation=saturation, render_size=model.size)
     return System(name, lambda photo, g: model.colorize(g), about)
 
 # %% ../../nbs/library/benchmark.ipynb #017ef676
@@ -119,7 +123,7 @@ def weights_system(
     with tempfile.TemporaryDirectory() as tmp:
         convert(Path(path), model := Path(tmp)/'model.onnx')
         system = model_system(name, model, saturation)
-    return replace(system, about=system.about | dict(file=Path(path).name, sha256=_sha256(path)))
+    return replace(system, about=system.about | dict(file=Path(path).name, sha256=file_hash(path)))
 
 # %% ../../nbs/library/benchmark.ipynb #02d6d5a7
 def folder_system(
@@ -544,7 +548,7 @@ def protocol(
         crop='none: the whole photo', size=f'short side at most {size} px, never enlarged', interpolation='Lanczos (Pillow)', colours='8-bit RGB taken as sRGB',
         grey='BT.601 luma, 0.299 R + 0.587 G + 0.114 B, rounded to 8 bits', merged='Cb and Cr (BT.601, full range) on the input, scaled into the gamut',
         measures={k: MEASURES[k].means for k in MEASURES if k not in ('lpips', 'fid') or k in measures}, bootstrap=dict(draws=n, seed=seed, level=.95),
-        regions=None if regions is None else _sha256(regions),
+        regions=None if regions is None else file_hash(regions),
         hue=dict(tolerance=HUE_TOLERANCE, least_chroma=LEAST_CHROMA),
         versions=_versions(['numpy', 'pillow', 'scikit-image', *(['torch', 'lpips'] if 'lpips' in measures else []), *(['torch', 'pytorch-fid', 'scipy'] if 'fid' in measures else [])]),
         probe=_probe())
