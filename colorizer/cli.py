@@ -7,7 +7,6 @@ __all__ = ['COMMANDS', 'COLOUR', 'EXTRAS', 'meant', 'main', 'run_evaluate', 'add
 
 # %% ../nbs/library/command.ipynb #2806559c
 import argparse, os, subprocess, sys, warnings
-from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path

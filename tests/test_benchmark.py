@@ -71,6 +71,19 @@ def test_photos_are_named_hashed_and_never_left_out_silently(folder):
     with pytest.warns(UserWarning, match='left out: .*grey.png'): b.photos_to_judge([folder])
 
 
+def test_toned_prints_are_left_out_by_the_rule_of_skip_colour(tmp_path, capsys):
+    from colorizer.inference.photo import open_photo, save_photo
+    said, grey = [], np.asarray(open_photo(sample_photos()['cat']).convert('L'))[..., None]/255
+    sepia = Image.fromarray((255*grey**[.8, 1, 1.4]).astype(np.uint8))
+    save(tmp_path/'sepia.png', np.asarray(sepia)); save_photo(sepia, tmp_path/'sepia.jpg')
+    cat = sample_photos()['cat']
+    assert [p.path for p in b.photos_to_judge([cat, tmp_path/'sepia.png', tmp_path/'sepia.jpg'], left_out=said.append)] == [cat]
+    assert len(said) == 2 and all('is toned' in o for o in said)
+    for path in (cat, tmp_path/'sepia.png', tmp_path/'sepia.jpg'):
+        main([str(path), '--skip-colour', '-o', str(tmp_path/f'out{path.suffix}'), '-f'])
+        assert ('in colour already' in capsys.readouterr().err) == (path == cat)
+
+
 # --- systems
 
 def test_rows_are_the_measures_of_what_each_system_made(photos):
@@ -102,8 +115,8 @@ def test_keep_luma_keeps_luma_and_hue():
 
 def test_the_mean_chroma_never_knows_the_answer(photos, folder):
     "Three photos; the mean for one of them is that of the others"
-    plain = [save(folder.parent/'flat'/f'{i}.png', np.full((20, 20, 3), rgb, np.uint8)) for i, rgb in enumerate([(180, 90, 40), (60, 90, 180), (90, 140, 60)])]
-    system = b.mean_system([folder.parent/'flat'])
+    plain = [save(folder.parent/'other'/f'{i}.png', (noise(i, (20, 20))//4 + np.array(rgb)).astype(np.uint8)) for i, rgb in enumerate([(180, 90, 40), (60, 90, 180), (90, 140, 60)])]
+    system = b.mean_system([folder.parent/'other'])
     judged = b.photos_to_judge(plain)[0]
     g = ev.grey_input(ev.truth_of(judged.path))
     assert (np.asarray(system.colour(judged, g)) == np.asarray(ev.constant_chroma(ev.mean_chroma(plain[1:]))(g))).all()
@@ -279,7 +292,7 @@ def test_right_hues(pred, right, counts):
     assert not b.check_hue(two_halves(pred, pred), grey, whole)['counts']   # a grey truth has no hue
 
 def test_shares_of_hues_are_drawn_by_photo(tmp_path):
-    for i in range(4): save(tmp_path/'p'/f'{i}.png', two_halves((190, 110, 90), (90, 110, 190)))
+    for i in range(4): save(tmp_path/'p'/f'{i}.png', two_halves((190, 110, 90), (110, 125, 200)))
     photos = b.photos_to_judge([tmp_path/'p'])
     (tmp_path/'l.json').write_text(json.dumps(dict(regions=[{'file': p.file, 'class': c, 'box': box} for p in photos for c, box in (('skin', [0, 0, 1, .4]), ('sky', [0, .6, 1, .9]))])))
     brown = b.System('brown', lambda p, g: Image.fromarray(two_halves((190, 110, 90), (190, 110, 90))))

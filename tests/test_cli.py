@@ -124,8 +124,8 @@ def test_several_photos_go_to_a_folder_and_a_bad_one_does_not_stop_the_rest(colo
     (tmp_path/'notes.txt').write_text('not a photo')
     r = colorizer('grey.jpg', 'notes.txt', 'second.jpg', '-o', 'out')
     one_line(r, 'notes.txt')
-    assert written(r) == [Path('out/grey_colour.jpg'), Path('out/second_colour.jpg')]
-    assert sorted(p.name for p in (tmp_path/'out').iterdir()) == ['grey_colour.jpg', 'second_colour.jpg']
+    assert written(r) == [Path('out/grey.jpg'), Path('out/second.jpg')]
+    assert sorted(p.name for p in (tmp_path/'out').iterdir()) == ['grey.jpg', 'second.jpg']
 
 
 def test_compare_writes_a_before_after_picture(colorizer, grey, tmp_path):
@@ -222,6 +222,37 @@ def test_unwritable_folder(colorizer, grey, tmp_path):
     assert not list(folder.iterdir())
 
 
+def test_a_folder_that_cannot_be_written_to_is_said_once(colorizer, grey, tmp_path):
+    if not Path('/proc/self').exists(): pytest.skip('there is no folder here that even root may not write to')
+    photos = [shutil.copy(grey, tmp_path/f'{i}.jpg') for i in range(3)]
+    for words in (photos, [tmp_path]):
+        r = colorizer(*words, '-o', '/proc/self')
+        assert r.returncode == 1 and r.stdout == ''
+        said = [o for o in r.stderr.splitlines() if '/proc/self' in o]
+        assert len(said) == 1 and 'this folder cannot be written to' in said[0] and len(r.stderr.splitlines()) <= 2, r
+
+
+def test_a_single_photo_and_a_folder_name_their_results_alike(colorizer, grey, tmp_path):
+    (tmp_path/'album').mkdir()
+    Image.new('L', (60, 40), 90).save(tmp_path/'album'/'scan.pgm')
+    shutil.copy(grey, tmp_path/'album')
+    for words, folder in ((['album'], 'all'), (['album/scan.pgm', 'album/grey.jpg'], 'each')): assert colorizer(*words, '-o', f'{folder}/').returncode == 0
+    assert sorted(p.name for p in (tmp_path/'each').iterdir()) == sorted(p.name for p in (tmp_path/'all').iterdir() if not p.name.startswith('.')) == ['grey.jpg', 'scan.pgm.png']
+    assert written(colorizer('album/grey.jpg', '-o', 'album/')) == [Path('album/grey_colour.jpg')]  # beside the photo itself, its name is taken
+
+
+@pytest.mark.parametrize('word, why', [('', 'the name is empty'), ('https://example.org/a.jpg', 'an address, not a file. Download it first'), ('s3://museum/a.jpg', 'colorizer archive')])
+def test_what_cannot_be_a_file_does_not_stop_the_rest(colorizer, grey, word, why):
+    r = colorizer(word, 'grey.jpg', '-o', 'out')
+    one_line(r, word, why)
+    assert written(r) == [Path('out/grey.jpg')]
+
+
+def test_a_photo_given_twice_is_coloured_once(colorizer, grey, tmp_path):
+    r = colorizer('grey.jpg', f'{tmp_path}/grey.jpg')
+    assert (r.returncode, written(r)) == (0, [Path('grey_colour.jpg')]) and 'given twice' in r.stderr and len(r.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.tif', '.webp', '.bmp'])
 def test_a_full_disk_leaves_nothing_behind(colorizer, grey, suffix, tmp_path):
     old = tmp_path/f'old{suffix}'
@@ -252,7 +283,7 @@ def test_two_photos_of_one_name_do_not_overwrite_each_other(colorizer, grey, tmp
     (tmp_path/'sub').mkdir()
     Image.new('L', (50, 50)).save(tmp_path/'sub'/'grey.jpg')
     one_line(colorizer('grey.jpg', 'sub/grey.jpg', '-o', 'out', '--force'), 'holds the result for grey.jpg')
-    assert open_photo(tmp_path/'out'/'grey_colour.jpg').size == open_photo(grey).size
+    assert open_photo(tmp_path/'out'/'grey.jpg').size == open_photo(grey).size
 
 
 @pytest.mark.parametrize('content, why', [(None, 'no such model'), (b'', 'not an ONNX model'), (b'text', 'not an ONNX model')])
@@ -267,9 +298,23 @@ def test_wrong_usage_is_status_2(colorizer, grey, words, tmp_path):
     assert r.returncode == 2 and 'usage: colorizer' in r.stderr and 'Traceback' not in r.stderr and r.stdout == ''
 
 
+def test_a_mistyped_command_is_understood(colorizer, grey, tmp_path):
+    r = colorizer('trian', 'grey.jpg', '--out', 'run', '--recipe', 'fast')
+    assert (r.returncode, r.stderr) == (2, 'colorizer: trian: neither a file nor a command. Did you mean "colorizer train"?\n')
+    one_line(colorizer('Grace'), 'Grace')
+    shutil.copy(grey, tmp_path/'trian')
+    assert 'Did you mean' not in colorizer('trian').stderr
+
+
+def test_trained_weights_are_not_a_model_yet(colorizer, grey, tmp_path):
+    (tmp_path/'best.safetensors').write_bytes(b'weights')
+    one_line(colorizer('grey.jpg', '--model', 'best.safetensors'), 'best.safetensors: trained weights', 'colorizer export best.safetensors')
+
+
 # It is light, and knows its commands
 
-@pytest.mark.parametrize('words', [['--help'], ['--version'], ['demo', '--help'], ['data', '--help'], ['archive', '--help'], ['course', '--help']])
+@pytest.mark.parametrize('words', [['--help'], ['--version'], ['demo', '--help'], ['data', '--help'], ['archive', '--help'], ['course', '--help'],
+                                   ['train', '--help'], ['evaluate', '--help'], ['export', '--help']])
 def test_help_needs_no_library(colorizer, words):
     r = colorizer(*words, blocked=HEAVY)
     assert r.returncode == 0 and r.stdout and r.stderr == ''
@@ -277,7 +322,8 @@ def test_help_needs_no_library(colorizer, words):
 
 def test_a_missing_extra_is_named(colorizer, grey):
     one_line(colorizer('train', '.', '--out', 'run'), 'pip install "unet-colorizer[train]"')
-    one_line(colorizer('evaluate', 'grey.jpg'), 'pip install "unet-colorizer[train]"')
+    one_line(colorizer('evaluate', 'grey.jpg'), 'pip install "unet-colorizer[evaluate]"')
+    one_line(colorizer('export', 'best.safetensors', 'model.onnx'), 'pip install "unet-colorizer[train]"')
     one_line(colorizer('data', 'prepare', '.', '--cache', 'c', '--size', '64'), 'pip install "unet-colorizer[train]"')
     one_line(colorizer('archive', '.', 'out', blocked=['fsspec', 'ray', 'pyarrow']), 'pip install "unet-colorizer[archive]"')
     one_line(colorizer('grey.jpg', blocked=['onnxruntime']), 'pip install "unet-colorizer"')
@@ -295,6 +341,22 @@ for word in sys.argv[1:]:
     r = colorizer(*COMMANDS, code=code, blocked=[])
     assert r.returncode == 0 and r.stderr == '', r
     for word in COMMANDS: assert f'usage: colorizer {word}' in r.stdout and f'colorizer {word}' in colorizer('--help').stdout, word
+
+
+def test_help_names_the_recipes_and_networks_there_are():
+    from colorizer.training import architecture, options, recipe
+    assert set(options.RECIPE_NAMES) == set(recipe.RECIPES) and tuple(options.ARCHITECTURE_NAMES) == tuple(architecture.ARCHITECTURES)
+
+
+def test_export_replaces_a_model_only_when_told_to(colorizer, tmp_path):
+    from colorizer.training.architecture import create_unet
+    from colorizer.training.checkpoints import save_weights
+    save_weights(create_unet('mobilenet_v2', pretrained=False).eval(), tmp_path/'best.safetensors')
+    (tmp_path/'model.onnx').write_text('a model that took a week')
+    one_line(colorizer('export', 'best.safetensors', 'model.onnx', blocked=[]), 'model.onnx', 'exists already. Add --force')
+    assert (tmp_path/'model.onnx').read_text() == 'a model that took a week'
+    assert colorizer('export', 'best.safetensors', 'model.onnx', '--force', blocked=[]).returncode == 0
+    assert (tmp_path/'model.onnx').stat().st_size > 10_000
 
 
 def test_data_prepare(colorizer, tmp_path):
@@ -322,3 +384,9 @@ def test_the_api_of_the_readme(tmp_path):
     out = colorizer.Colorizer().colorize(sample_photos()['cat'])
     assert isinstance(out, Image.Image) and (out.mode, out.size) == ('RGB', open_photo(sample_photos()['cat']).size)
     assert default_model().is_file()
+
+
+@pytest.mark.parametrize('threads', [0, -1])
+def test_the_api_refuses_threads_that_make_no_sense(threads):
+    import colorizer
+    with pytest.raises(ValueError, match=f'threads must be at least 1, not {threads}'): colorizer.Colorizer(threads=threads)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from colorizer.evaluation import benchmark as b
+from colorizer.evaluation import command as c
 from colorizer.evaluation import report as r
 from colorizer.cli import main
 from colorizer.inference.photo import sample_photos
@@ -103,14 +104,14 @@ def test_weights_that_cannot_be_had_stop_it_before_it_works(flag, monkeypatch, c
     monkeypatch.setattr('colorizer.evaluation.metrics._alexnet', refuse); monkeypatch.setattr('colorizer.evaluation.metrics._inception', refuse)
     monkeypatch.setattr(b, 'compare', lambda *args: {}['the long work has begun'])
     with monkeypatch.context() as m:
-        m.setattr('colorizer.evaluation.report.protocol', b.protocol)
+        m.setattr('colorizer.evaluation.command.protocol', b.protocol)
         assert main(['evaluate', str(sample_photos()['cat']), flag]) == 1
     out, err = capsys.readouterr()
     assert out == '' and "weights can't be downloaded (no route to host)" in err and len(err.splitlines()) == 1
 
 def test_lpips_and_fid_come_into_the_table(monkeypatch, capsys, tmp_path):
     "Networks of our own stand in for the downloads"
-    monkeypatch.setattr(r, 'lpips_measure', lambda: lambda p, t: .25); monkeypatch.setattr(r, 'fid_features', lambda: lambda p: p.mean((0, 1)))
+    monkeypatch.setattr(c, 'lpips_measure', lambda: lambda p, t: .25); monkeypatch.setattr(c, 'fid_features', lambda: lambda p: p.mean((0, 1)))
     assert main(['evaluate', *(str(sample_photos()[k]) for k in ('cat', 'china', 'coffee')), '--size', '64', '--lpips', '--fid', '-o', str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert 'LPIPS ↓' in text and '0.250' in text and 'FID ↓' in text and 'FID of 3 photos' in text

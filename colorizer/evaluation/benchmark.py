@@ -12,7 +12,7 @@ __all__ = ['EMBEDDED', 'BASELINES', 'HUE_TOLERANCE', 'LEAST_CHROMA', 'PAIRED', '
 
 # %% ../../nbs/library/benchmark.ipynb #6ed8a2a1
 import csv, hashlib, io, json, os, re, shlex, subprocess, tempfile, warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,8 +22,9 @@ from PIL import Image, ImageDraw
 from skimage.color import rgb2lab
 
 from .. import __version__
-from .metrics import (ARROWS, FID_LEAST, MEASURES, METRICS, Measure, colourfulness, compare, constant_chroma, fid, grey, grey_input, interval,
+from .metrics import (FID_LEAST, MEASURES, METRICS, Measure, colourfulness, compare, constant_chroma, fid, grey, grey_input, interval,
     measures_table, resampled_means, truth_of)
+from ..inference.files import has_colour
 from ..inference.photo import PhotoError, find_photos, open_photo, sample_photos, save_photo, to_rgb_array
 from ..inference.colorizer import Colorizer, default_model
 from ..inference.colour import compose, fit_gamut, split
@@ -55,15 +56,17 @@ def _names(paths):
 
 # %% ../../nbs/library/benchmark.ipynb #39ce2c24
 def photos_to_judge(
-    paths,                   # photos, or folders of them
-    size: int=256,           # short side in pixels at which they will be measured
-    left_out=warnings.warn,  # called with one line for each photo that can't be measured
-) -> list:                   # of `Photo`
+    paths: Iterable[str|Path],         # photos, or folders of them
+    size: int=256,                     # short side in pixels at which they will be measured
+    left_out: Callable=warnings.warn,  # called with one line for each photo that can't be measured
+) -> list[Photo]:
     "The colour photos at `paths`. `ValueError` if there is none"
     found, good = find_photos(*paths), []
     for path, file in zip(found, _names(found)):
         try:
-            if np.ptp(truth_of(path, size), axis=2).max() == 0: raise PhotoError(f'{path}: has no colour to compare with')
+            truth = truth_of(path, size)
+            if np.ptp(truth, axis=2).max() == 0: raise PhotoError(f'{path}: has no colour to compare with')
+            if not has_colour(truth): raise PhotoError(f'{path}: is toned, and a tint is no colour to compare with')
         except PhotoError as e: left_out(f'left out: {e}'); continue
         good.append(Photo(path, file, file_hash(path)))
     if not good: raise ValueError('no colour photo to evaluate')
@@ -83,11 +86,11 @@ EMBEDDED = 'mean chroma (embedded photos)'
 BASELINES = ('grey', 'mean chroma', EMBEDDED)   # names of systems that do nothing worth a name
 
 # %% ../../nbs/library/benchmark.ipynb #8340a2eb
-def grey_system(): return System('grey', lambda photo, g: grey(g), dict(kind='baseline: the input as it is'))
+def grey_system() -> System: return System('grey', lambda photo, g: grey(g), dict(kind='baseline: the input as it is'))
 
 def mean_system(
-    sources=None,  # photos, or folders of them; None: the embedded photos
-    size: int=256, # short side at which they are read
+    sources: Iterable[str|Path]|None=None,  # photos, or folders of them; None: the embedded photos
+    size: int=256,                          # short side in pixels at which they are read
 ) -> System:
     "The baseline of one colour for all: the mean chroma of `sources`, each with equal weight"
     paths = find_photos(*sources) if sources else list(sample_photos().values())
@@ -128,8 +131,8 @@ def weights_system(
 # %% ../../nbs/library/benchmark.ipynb #02d6d5a7
 def folder_system(
     name: str,
-    folder,      # of pictures, searched with its subfolders
-    photos,      # the `Photo`s to be judged
+    folder: str|Path,     # of pictures, searched with its subfolders
+    photos: list[Photo],  # to be judged
 ) -> System:
     "Pictures that another system made, found by their names. `ValueError` if none has the name of a photo, or two have the same"
     folder, found = Path(folder), {}
@@ -145,10 +148,10 @@ def folder_system(
 
 # %% ../../nbs/library/benchmark.ipynb #23e14346
 def write_inputs(
-    photos,          # `Photo`s
-    folder,          # is made if it isn't there
-    size: int=256,   # short side in pixels
-) -> list:           # the PNG files, one for each photo
+    photos: list[Photo],
+    folder: str|Path,     # is made if it isn't there
+    size: int=256,        # short side in pixels
+) -> list[Path]:          # the PNG files, one for each photo
     "What a system is given, as files"
     folder = Path(folder)
     try: folder.mkdir(parents=True, exist_ok=True)
@@ -158,7 +161,7 @@ def write_inputs(
     return paths
 
 # %% ../../nbs/library/benchmark.ipynb #b4ab5612
-def _run(name, words, timeout):
+def _run_words(name, words, timeout):
     "Run a command; if it fails, a `PhotoError` with the last line that it wrote"
     try: r = subprocess.run(words, capture_output=True, text=True, errors='replace', timeout=timeout)
     except OSError as e: raise ValueError(f'{name}: {words[0]} cannot be run ({e.strerror})') from None
@@ -178,7 +181,7 @@ def _once_for_all(name, words, photos, size, timeout):
     given, made = Path(tmp.name)/'in', Path(tmp.name)/'out'
     made.mkdir()
     write_inputs(photos, given, size)
-    try: _run(name, _filled(words, inputs=given, outputs=made), timeout)
+    try: _run_words(name, _filled(words, inputs=given, outputs=made), timeout)
     except PhotoError as e: raise ValueError(str(e)) from None
     system = folder_system(name, made, photos)
     return lambda photo, g, keep=tmp: system.colour(photo, g), system.has   # the folder lives as long as the function
@@ -192,7 +195,7 @@ def _one_by_one(name, words, photos, size, timeout):
     given = dict(zip(photos, write_inputs(photos, Path(tmp.name)/'in', size)))
     def colour(photo, g, keep=tmp):
         out = made/f'{photo.key}.png'
-        if not out.exists(): _run(name, _filled(words, input=given[photo], output=out), timeout)
+        if not out.exists(): _run_words(name, _filled(words, input=given[photo], output=out), timeout)
         if not out.exists(): raise PhotoError(f'{name}: made no {out.name}')
         return open_photo(out)
     return colour, lambda photo: True
@@ -201,7 +204,7 @@ def _one_by_one(name, words, photos, size, timeout):
 def command_system(
     name: str,
     command: str,        # with {input} and {output}, or {inputs} and {outputs}
-    photos,              # the `Photo`s to be judged
+    photos: list[Photo], # to be judged
     size: int=256,       # short side of the input in pixels
     timeout: int=3600,   # seconds that one run may take
 ) -> System:
@@ -215,10 +218,10 @@ def command_system(
 # %% ../../nbs/library/benchmark.ipynb #be9381b4
 def open_system(
     spec: str,             # 'default', 'grey', 'mean', a model, weights, a folder of results, or 'cmd:…'; 'NAME=' before it names it
-    photos,                # the `Photo`s to be judged
+    photos: list[Photo],   # to be judged
     size: int=256,         # short side in pixels
     saturation: float=1.,  # factor on the colour of our own models
-    mean_from=None,        # sources of the mean chroma
+    mean_from: Iterable[str|Path]|None=None,  # sources of the mean chroma
     convert: Callable|None=None,  # as in `weights_system`; None: weights are refused
 ) -> System:
     "The system that a word on the command line means. `ValueError` if there is none"
@@ -237,10 +240,10 @@ def open_system(
 
 # %% ../../nbs/library/benchmark.ipynb #c27b1d81
 def open_systems(
-    specs,      # words as `open_system` takes them
-    photos,     # the `Photo`s to be judged
-    **kwargs,   # of `open_system`
-) -> list:      # of `System`: mean chroma and grey at the end, asked for or not
+    specs: Iterable[str],  # words as `open_system` takes them
+    photos: list[Photo],   # to be judged
+    **kwargs,              # of `open_system`
+) -> list[System]:         # mean chroma and grey at the end, asked for or not
     "The systems to be compared. `ValueError` if two have one name"
     asked = [s for s in specs if s not in ('grey', 'mean')]
     systems = [open_system(s, photos, **kwargs) for s in (*asked, 'mean', 'grey')]
@@ -251,7 +254,7 @@ def open_systems(
 # %% ../../nbs/library/benchmark.ipynb #a1aa5edc
 def keep_luma(
     pred: np.ndarray,      # uint8 RGB [H,W,3]
-    grey_photo,            # PIL 'L' of the same size
+    grey_photo: Image.Image,  # mode 'L', the same size
 ) -> np.ndarray:           # uint8 RGB [H,W,3]
     "The chroma of `pred` on the luma of `grey_photo`, fitted into the gamut"
     y = np.asarray(grey_photo, np.float32) / 255
@@ -259,9 +262,9 @@ def keep_luma(
 
 # %% ../../nbs/library/benchmark.ipynb #635fd118
 def fitted(
-    picture,              # what a system gave
-    truth: np.ndarray,    # uint8 RGB [H,W,3]
-) -> tuple:               # uint8 RGB [H,W,3]; its size as given, 'W×H', or '' if that was right
+    picture: Image.Image|np.ndarray,  # what a system gave
+    truth: np.ndarray,                # uint8 RGB [H,W,3]
+) -> tuple[np.ndarray, str]:          # uint8 RGB [H,W,3]; its size as given, 'W×H', or '' if that was right
     "A picture at the size of the truth (Lanczos). `PhotoError` if its proportions are off by more than 5 %"
     a, (h, w) = to_rgb_array(picture), truth.shape[:2]
     if a.shape == truth.shape: return a, ''
@@ -290,8 +293,8 @@ def _region(o):
 
 # %% ../../nbs/library/benchmark.ipynb #763f6cc5
 def load_regions(
-    path,       # .json or .csv
-) -> list:      # of `Region`
+    path: str|Path,    # .json or .csv
+) -> list[Region]:
     "Labelled regions. `ValueError` if the file can't be used"
     path, regions = Path(path), []
     try:
@@ -310,7 +313,7 @@ HUE_TOLERANCE, LEAST_CHROMA = 30, 5   # degrees; CIELAB units
 
 def region_mask(
     region: Region,
-    shape,          # of the picture [H,W,…]
+    shape: tuple,   # of the picture [H,W,…]
 ) -> np.ndarray:    # bool [H,W]
     "The pixels of a region"
     img = Image.new('1', (shape[1], shape[0]))
@@ -321,7 +324,7 @@ def region_mask(
 def hue_of(
     rgb: np.ndarray,    # uint8 RGB [H,W,3]
     mask: np.ndarray,   # bool [H,W]
-) -> tuple:             # hue in degrees 0..360, chroma
+) -> tuple[float, float]:  # hue in degrees 0..360, chroma
     "Hue and chroma of the mean (a, b) of a part of a picture in CIELAB (D65, 2°)"
     _, a, b = rgb2lab(rgb[mask]).mean(0)
     return float(np.rad2deg(np.arctan2(b, a)) % 360), float(np.hypot(a, b))
@@ -370,15 +373,15 @@ def _rows_of(photo, systems, size, regions, lpips, features):
 
 # %% ../../nbs/library/benchmark.ipynb #77cb2ac5
 def evaluate(
-    systems,                   # list of `System`, one called 'grey' among them
-    photos,                    # `Photo`s
-    size: int=256,             # short side in pixels at which everything happens
-    regions=(),                # `Region`s whose hue is checked
-    lpips=None,                # from `lpips_measure`
-    features=None,             # from `fid_features`
-    progress: bool=True,       # show a progress bar on a terminal
-    left_out=warnings.warn,    # called with one line for each photo that is left out
-) -> list:                     # one dict for each photo, system and output ('raw' or 'merged')
+    systems: list[System],             # one called 'grey' among them
+    photos: list[Photo],
+    size: int=256,                     # short side in pixels at which everything happens
+    regions: Iterable[Region]=(),      # whose hue is checked
+    lpips: Callable|None=None,         # from `lpips_measure`
+    features: Callable|None=None,      # from `fid_features`
+    progress: bool=True,               # show a progress bar on a terminal
+    left_out: Callable=warnings.warn,  # called with one line for each photo that is left out
+) -> list[dict]:                       # for each photo, system and output ('raw' or 'merged')
     "Measure systems on photos. `ValueError` if there is no photo that all of them have a picture of"
     rows = []
     for photo in _progress(photos, progress):
@@ -416,7 +419,9 @@ def _line(own, greys, n, seed):
         return {k: means[k] for k in names} | {k: float(v) for k, v in _margins(means).items()} | dict(intervals=spread)
 
 # %% ../../nbs/library/benchmark.ipynb #a39fc86b
-def grouped(rows) -> dict:   # (system, output) → its rows
+def grouped(
+    rows: list[dict],  # from `evaluate`
+) -> dict:             # (system, output) → its rows
     "Rows by system and output"
     out = {}
     for r in rows: out.setdefault((r['system'], r['output']), []).append(r)
@@ -424,10 +429,10 @@ def grouped(rows) -> dict:   # (system, output) → its rows
 
 # %% ../../nbs/library/benchmark.ipynb #c2759a9e
 def summarise(
-    rows: list,     # from `evaluate`
-    n: int=2000,    # bootstrap draws
+    rows: list[dict],  # from `evaluate`
+    n: int=2000,       # bootstrap draws
     seed: int=42,
-) -> list:          # one dict for each system and output: photos, resized, means, margins, `intervals` (95 %), fid where it was measured
+) -> list[dict]:       # for each system and output: photos, resized, means, margins, `intervals` (95 %), fid where it was measured
     "Means over photos, margins over grey, and the 95 % bootstrap interval of each. An infinite PSNR makes an infinite mean"
     groups, out = grouped(rows), []
     for (system, output), own in groups.items():
@@ -441,8 +446,8 @@ COLUMNS = ('psnr', 'psnr_vs_grey', 'psnr_ab', 'ssim', 'ciede2000', 'ciede2000_pe
            'colourfulness_abs', 'delta_colourfulness_abs', 'fid')
 
 def shown(
-    summary: list,   # from `summarise`
-) -> list:           # pairs of a title and a line of the summary
+    summary: list[dict],         # from `summarise`
+) -> list[tuple[str, dict]]:     # titles and lines of the summary
     "The lines worth a place in a table: merged only where it differs from raw"
     def figures(s): return [f'{s[k]:.{HEADS[k].digits}f}' for k in COLUMNS if k in s]
     out, raw = [], {s['system']: s for s in summary if s['output'] == 'raw'}
@@ -453,8 +458,8 @@ def shown(
 
 # %% ../../nbs/library/benchmark.ipynb #fea73b53
 def table(
-    summary: list,   # from `summarise`
-) -> str:            # Markdown
+    summary: list[dict],  # from `summarise`
+) -> str:                 # Markdown
     "The summary as a table: systems, grey, real photos"
     columns = [k for k in COLUMNS if k in summary[0]]
     real = dict(colourfulness=summary[0]['real_colourfulness'], colourfulness_abs=summary[0]['real_colourfulness_abs'])
@@ -462,8 +467,8 @@ def table(
 
 # %% ../../nbs/library/benchmark.ipynb #0d0a4ab1
 def sentences(
-    summary: list,   # from `summarise`
-) -> list:           # of str
+    summary: list[dict],  # from `summarise`
+) -> list[str]:
     "Margins over grey with their intervals, one sentence for each system that is no baseline"
     def figure(s, k, form, unit):
         lo, hi = s['intervals'].get(k, (float('nan'),) * 2)
@@ -495,8 +500,8 @@ def _hue_line(own, label):
                 **{f'right_{t}': part(lambda h: h['chroma'] >= LEAST_CHROMA and h['off'] <= t) for t in (20, 45)})
 
 def summarise_hues(
-    rows: list,    # from `evaluate`
-) -> list:         # one dict for each system, output and class ('all' at the end): regions, right (%), interval, grey (%), right_20 and right_45 (%)
+    rows: list[dict],  # from `evaluate`
+) -> list[dict]:       # for each system, output and class ('all' at the end): regions, right (%), interval, grey (%), right_20 and right_45 (%)
     "How many of the regions have the right hue"
     out = []
     for (system, output), own in grouped(rows).items():
@@ -506,8 +511,8 @@ def summarise_hues(
 
 # %% ../../nbs/library/benchmark.ipynb #0f188cbc
 def hue_table(
-    hues: list,    # from `summarise_hues`
-) -> str:          # Markdown
+    hues: list[dict],  # from `summarise_hues`
+) -> str:              # Markdown
     "Right hues in percent by class, raw output"
     lines = [['', 'class', 'regions', 'right (%)', '95 %', 'left grey (%)', 'right within 20° (%)', '45° (%)'], ['---', '---'] + ['---:'] * 6]
     for h in hues:
@@ -536,10 +541,10 @@ def _probe():
 
 # %% ../../nbs/library/benchmark.ipynb #c25405a7
 def protocol(
-    photos,            # `Photo`s that were measured
-    size: int=256,     # short side in pixels
-    regions=None,      # file of labelled regions
-    measures=(),       # of 'lpips' and 'fid', those that were measured as well
+    photos: list[Photo],           # that were measured
+    size: int=256,                 # short side in pixels
+    regions: str|Path|None=None,   # file of labelled regions
+    measures: Iterable[str]=(),    # of 'lpips' and 'fid', those that were measured as well
     n: int=2000,       # bootstrap draws
     seed: int=42,
 ) -> dict:             # all that the figures depend on, and `sha256`, the hash of it
@@ -555,14 +560,19 @@ def protocol(
     return p | dict(sha256=hashlib.sha256(json.dumps(p, sort_keys=True, ensure_ascii=False).encode()).hexdigest())
 
 # %% ../../nbs/library/benchmark.ipynb #d49cd6dc
-def write_text(path, text):
+def write_text(
+    path: str|Path,
+    text: str,
+) -> None:
     "Write a text file whole or not at all"
     path = Path(path)
     try: write_whole(path, text)
     except OSError as e: raise ValueError(f'{path}: cannot be written ({e.strerror}). Choose another folder or name') from None
 
 # %% ../../nbs/library/benchmark.ipynb #0a60fa0c
-def differences(a, b) -> list:   # of str: the entries in which two protocols differ
+def differences(
+    a: dict, b: dict,  # from `protocol`
+) -> list[str]:        # the entries in which they differ
     "What differs between two protocols"
     def entries(p): return {k2: v for k, o in p.items() if k != 'sha256' for k2, v in ({f'{k}.{i}': x for i, x in o.items()} if isinstance(o, dict) else {k: o}).items()}
     a, b = entries(a), entries(b)
@@ -571,8 +581,8 @@ def differences(a, b) -> list:   # of str: the entries in which two protocols di
 # %% ../../nbs/library/benchmark.ipynb #9b4c7ad0
 def check_protocol(
     p: dict,     # from `protocol`
-    path,        # file with the frozen one
-):
+    path: str|Path,  # file with the frozen one
+) -> None:
     "`ValueError` if a protocol is not the one in the file, or the file holds none"
     try: frozen = json.loads(Path(path).read_text(encoding='utf-8'))
     except OSError as e: raise ValueError(f'{path}: cannot be read ({e.strerror})') from None
@@ -585,9 +595,9 @@ def check_protocol(
 def _public(row): return {k: v for k, v in row.items() if not k.startswith('_')}
 
 def save_csv(
-    rows: list,  # from `evaluate`
-    path,        # .csv file, replaced if it is there
-):
+    rows: list[dict],  # from `evaluate`
+    path: str|Path,    # .csv file, replaced if it is there
+) -> None:
     "Rows as a CSV file"
     text = io.StringIO(newline='')
     out = csv.DictWriter(text, list(_public(rows[0])), extrasaction='ignore')
@@ -596,7 +606,7 @@ def save_csv(
 
 # %% ../../nbs/library/benchmark.ipynb #c1f818fa
 def to_json(
-    o,      # dicts and lists of numbers and words
+    o: dict|list,  # of numbers and words
 ) -> str:
     "JSON; what is infinite or not a number becomes null, and keys with an underscore in front are left out"
     def plain(o):
@@ -607,9 +617,9 @@ def to_json(
 
 # %% ../../nbs/library/benchmark.ipynb #d2281758
 def worst(
-    rows: list,            # of one system and output
+    rows: list[dict],      # of one system and output
     n: int=12,
     by: str='ciede2000',   # a column where more is worse
-) -> list:                 # the `n` rows with the largest value, largest first
+) -> list[dict]:           # the `n` rows with the largest value, largest first
     "The photos that went worst"
     return sorted(rows, key=lambda r: -r[by])[:n]

@@ -212,7 +212,7 @@ class MeasureError(ValueError):
 def _need(what, make):
     "What `make` gives; a `MeasureError` if a package or its weights are missing"
     try: return make()
-    except ModuleNotFoundError as e: raise MeasureError(f'{what} needs the package {e.name}. Run: pip install "unet-colorizer[evaluate]"') from None
+    except ModuleNotFoundError as e: raise MeasureError(f'{what} needs the package {e.name}. Run: pip install "unet-colorizer[perceptual]"') from None
     except (OSError, RuntimeError) as e:   # no network; a download that isn't what it should be
         why = ' '.join(str(e).split())[:120]
         raise MeasureError(f"{what}: the network's weights can't be downloaded ({why}). Measure without it, or where there is a connection") from None

@@ -7,13 +7,13 @@ __all__ = ['TOP', 'shades', 'as_uri', 'chosen', 'card', 'strip', 'strips', 'tabl
 
 # %% ../../nbs/library/report.ipynb #d2e1d228
 import base64, io
+from collections.abc import Sequence
 from importlib.resources import files
 
 import numpy as np
 from PIL import Image
 
-from .benchmark import (BASELINES, COLUMNS, HEADS, LEAST_CHROMA, Photo, System, evaluate, fitted, grouped, open_systems, photos_to_judge, protocol,
-    sentences, shown, summarise, summarise_hues, to_json)
+from .benchmark import BASELINES, COLUMNS, HEADS, LEAST_CHROMA, Photo, System, fitted, grouped, sentences, shown, summarise, summarise_hues, to_json
 from .metrics import ARROWS, MEASURES, ciede2000_map, grey_input, truth_of
 
 # %% ../../nbs/library/report.ipynb #df5ca264
@@ -21,7 +21,7 @@ TOP = 30   # CIEDE2000 at the upper end of the scale
 _CIVIDIS = '''00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 7d7c78 8c8878 9b9476 aba072 bcae6c cdbb63 dec958 f0d846 fee838'''.split()
 
 def shades(
-    x,              # numbers; 0 is dark blue, 1 and more is yellow
+    x: np.ndarray,  # 0 is dark blue, 1 and more is yellow
 ) -> np.ndarray:    # uint8 RGB, with an axis more than `x`
     "Numbers as colours that can be told apart without colour vision (cividis)"
     stops = np.array([[int(c[i:i+2], 16) for i in (0, 2, 4)] for c in _CIVIDIS], float)
@@ -30,7 +30,7 @@ def shades(
 
 # %% ../../nbs/library/report.ipynb #9c05f7ea
 def as_uri(
-    a,                # uint8 RGB [H,W,3]
+    a: np.ndarray,    # uint8 RGB [H,W,3]
     side: int=320,    # the longer side in pixels, at most
     quality: int=80,
 ) -> str:
@@ -42,9 +42,9 @@ def as_uri(
 
 # %% ../../nbs/library/report.ipynb #de0a836d
 def chosen(
-    rows: list,        # of one system and output
+    rows: list[dict],  # of one system and output
     n: int=4,          # photos of each kind, and twice as many of the worst
-) -> list:             # pairs of a title and rows, no row twice
+) -> list[tuple[str, list[dict]]]:   # titles and rows, no row twice
     "The worst photos by CIEDE2000, those around the median, and the best"
     ranked = sorted(rows, key=lambda r: -r['ciede2000'])
     worst, rest = ranked[:2 * n], ranked[2 * n:]
@@ -57,9 +57,9 @@ def _picture(name, a, says, alt): return dict(name=name, uri=as_uri(a), says=say
 
 # %% ../../nbs/library/report.ipynb #6be68986
 def card(
-    photo,          # `Photo`
-    systems,        # list of `System`, without the baselines
-    rows,           # rows of this photo, raw: system → row
+    photo: Photo,
+    systems: list[System],  # without the baselines
+    rows: dict[str, dict],  # rows of this photo, raw: system → row
     size: int=256,  # short side in pixels
 ) -> dict:          # file, pictures
     "What the report shows of one photo: before, the systems, the truth, and where each is wrong"
@@ -77,8 +77,9 @@ def card(
 
 # %% ../../nbs/library/report.ipynb #a3779a78
 def strip(
-    name, values,    # of the photos
-    low, high,       # ends of the axis
+    name: str,
+    values: Sequence[float],   # of the photos
+    low: float, high: float,   # ends of the axis
     digits: int=1,
 ) -> dict:           # name, median, low and high quartile as text; box, marks and middle for an SVG 1000 wide and 24 high
     "One line of a diagram of distributions"
@@ -92,8 +93,8 @@ def strip(
 
 # %% ../../nbs/library/report.ipynb #f69d4a67
 def strips(
-    rows: list,    # from `evaluate`
-) -> list:         # one dict for each measure: head, ticks, systems
+    rows: list[dict],  # from `evaluate`
+) -> list[dict]:       # for each measure: head, ticks, systems
     "Distributions of the main measures, all systems on one axis"
     raw = {s: own for (s, output), own in grouped(rows).items() if output == 'raw'}
     out = []
@@ -117,8 +118,8 @@ def _cell(s, k):
 
 # %% ../../nbs/library/report.ipynb #381e2748
 def table_lines(
-    summary: list,   # from `summarise`
-) -> tuple:          # heads, lines of cells
+    summary: list[dict],           # from `summarise`
+) -> tuple[list[str], list[dict]]:  # heads; lines, each a name and cells
     "The table of the report"
     columns = [k for k in COLUMNS if k in summary[0]]
     lines = [dict(name=name, cells=[_cell(s, k) for k in columns]) for name, s in shown(summary)]
@@ -144,7 +145,7 @@ def _verdict(h):
 # %% ../../nbs/library/report.ipynb #b48ef45e
 def render(
     name: str,     # 'report' or 'blind'
-    **context,     # what the template needs
+    **context,     # what its template asks for
 ) -> str:          # HTML
     "A page from its template in `colorizer/pages`"
     import jinja2
@@ -153,10 +154,12 @@ def render(
 
 # %% ../../nbs/library/report.ipynb #ea668c70
 def report_page(
-    systems, photos, rows,   # what was measured: of `System`, of `Photo`, and the rows from `evaluate`
+    systems: list[System],   # that were measured
+    photos: list[Photo],     # that they were measured on
+    rows: list[dict],        # from `evaluate`
     protocol: dict,          # from `protocol`
     size: int=256,           # short side in pixels
-    left_out=(),             # lines on photos that are not in
+    left_out: Sequence[str]=(),   # a line for each photo that was left out
     n: int=4,                # photos of each kind
 ) -> str:                    # HTML
     "The report as one page"
@@ -172,7 +175,8 @@ def report_page(
 
 # %% ../../nbs/library/report.ipynb #8d947c5f
 def blind_page(
-    system, photos,          # `System` to be doubted; list of `Photo`
+    system: System,          # whose pictures are shown beside the real ones
+    photos: list[Photo],
     protocol: dict,          # from `protocol`
     size: int=256,           # short side in pixels
     n: int=40,               # pairs, drawn from the photos

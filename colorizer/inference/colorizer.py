@@ -51,6 +51,7 @@ def _quotas(root, self):
 def _session(path, providers, threads):
     "An ONNX Runtime session on the model file `path`"
     if not path.is_file(): raise ModelError(f'{path}: there is no such model file')
+    if path.suffix == '.safetensors': raise ModelError(f'{path}: trained weights, not an ONNX model. Make one of them: colorizer export {path} model.onnx')
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1  # one operation at a time, on all cores
     options.log_severity_level = 4  # what goes wrong is raised; the log would only say it twice

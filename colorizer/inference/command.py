@@ -240,7 +240,7 @@ def comparison(
     tile: int=800,  # width of each picture in pixels, at most
 ):                  # `Grid`
     "Grey and coloured side by side, and the original as well if it has colour"
-    from colorizer.inference.colour import luma, split
+    from colorizer.inference.colour import split
     from colorizer.inference.show import photo_grid
     from colorizer.inference.photo import to_rgb_array
     y, chroma = split(to_rgb_array(img))
