@@ -39,7 +39,7 @@ class Photo:
     sha256: str  # of the file
 
     @property
-    def key(self): return re.sub(r'\.\w+$', '', self.file).replace('/', '__')   # as a file name, without suffix
+    def key(self) -> str: return re.sub(r'\.\w+$', '', self.file).replace('/', '__')   # as a file name, without suffix
 
 def file_hash(
     path: str|Path,
@@ -242,7 +242,7 @@ def open_system(
 def open_systems(
     specs: Iterable[str],  # words as `open_system` takes them
     photos: list[Photo],   # to be judged
-    **kwargs,              # of `open_system`
+    **kwargs: object,      # of `open_system`
 ) -> list[System]:         # mean chroma and grey at the end, asked for or not
     "The systems to be compared. `ValueError` if two have one name"
     asked = [s for s in specs if s not in ('grey', 'mean')]

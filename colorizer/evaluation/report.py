@@ -145,7 +145,7 @@ def _verdict(h):
 # %% ../../nbs/library/report.ipynb #b48ef45e
 def render(
     name: str,     # 'report' or 'blind'
-    **context,     # what its template asks for
+    **context: object,  # what its template asks for
 ) -> str:          # HTML
     "A page from its template in `colorizer/pages`"
     import jinja2

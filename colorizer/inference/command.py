@@ -7,10 +7,20 @@ __all__ = ['add_look', 'add_colour', 'Job', 'Batch', 'comparison_sheet', 'Progre
 
 # %% ../../nbs/library/colour_command.ipynb #97dc2c71
 import argparse, io, json, os, sys, time
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .terminal import any_name, between, check_writable, make_folder, one_line, only_our_words, say
+
+# %% ../../nbs/library/colour_command.ipynb #c7a0c217
+if TYPE_CHECKING:  # for names in annotations
+    import numpy as np
+    from PIL import Image
+    from colorizer.inference.colorizer import Colorizer
+    from colorizer.inference.folders import Record
+    from colorizer.inference.show import Picture
 
 # %% ../../nbs/library/colour_command.ipynb #b48e1588
 def _size(text):
@@ -58,7 +68,13 @@ def add_colour(
 # %% ../../nbs/library/colour_command.ipynb #bfcc7d69
 class Job:
     "A photo, where its result goes, and the record of what is done there if the photo comes from a folder"
-    def __init__(self, photo, target, record=None, source=None): self.photo, self.target, self.record, self.source = photo, target, record, source or photo
+    def __init__(self,
+        photo: str,                      # its path, as it was given
+        target: Path,
+        record: 'Record|None'=None,
+        source: str|bytes|None=None,     # where to read it from; None: `photo`
+    ):
+        self.photo, self.target, self.record, self.source = photo, target, record, source or photo
 
 def _is_clip(path):
     "Whether a path names a video clip, by its suffix"
@@ -160,29 +176,31 @@ def _check_free(
 # %% ../../nbs/library/colour_command.ipynb #bc182649
 class Batch:
     "What lasts while `colorizer PHOTO…` colours one photo after another: the model, loaded once, and what has been written so far"
-    def __init__(self, args):
+    def __init__(self,
+        args: argparse.Namespace,  # what the parser of `add_colour` understood
+    ):
         from concurrent.futures import ThreadPoolExecutor
         from colorizer.inference.colorizer import Colorizer
         self.args, self.photos, self.made = args, set(), {}
         self.loading = ThreadPoolExecutor(1).submit(Colorizer, args.model, args.size, args.saturation, args.device)
 
     @property
-    def colorizer(self): return self.loading.result()
+    def colorizer(self) -> 'Colorizer': return self.loading.result()
 
-    def colorize_array(self, pixels, **kw): return self.colorizer.colorize_array(pixels, **kw)  # all that `colorize_file` asks of a colorizer
+    def colorize_array(self, pixels: 'np.ndarray', **kw: object) -> 'np.ndarray': return self.colorizer.colorize_array(pixels, **kw)  # all that `colorize_file` asks of a colorizer
 
     @cached_property
-    def settings(self):  # reads the whole model, which only a folder's record is worth
+    def settings(self) -> dict:  # reads the whole model, which only a folder's record is worth
         from colorizer.inference.folders import settings_of
         return settings_of(self.colorizer, **dict(hints=self.args.hint) if self.args.hint else {})
 
-    def key(self, job):
+    def key(self, job: Job) -> str|None:
         "The fingerprint of a photo; None if nobody keeps a record, or if it can't be read, which shows again later"
         from colorizer.inference.folders import fingerprint
         try: return fingerprint(job.photo, self.settings) if job.record else None
         except OSError: return None
 
-    def do(self, job) -> dict:  # what `--json` prints
+    def do(self, job: Job) -> dict:  # what `--json` prints
         "Colour one photo, unless that is done"
         key, force = self.key(job), self.args.force
         targets = [job.target] + [job.target.with_name(f'{job.target.stem}_compare{job.target.suffix}')]*self.args.compare
@@ -196,7 +214,7 @@ class Batch:
         self.made.update((os.path.realpath(o), job.photo) for o in targets)
         return out
 
-    def clip(self, job):
+    def clip(self, job: Job) -> dict:
         "Colour a video clip, or resume one that was interrupted"
         from colorizer.inference.video import colorize_video
         for option in ('hint', 'compare', 'skip_colour'):
@@ -208,8 +226,12 @@ class Batch:
             raise
         return dict(status='coloured', out=str(job.target), frames=bar.n)
 
-    def colour(self, job, targets, note):
-        "Write the result for a photo, and the before/after picture; `note(path)` gives what to call once one is complete"
+    def colour(self,
+        job: Job,
+        targets: list[Path],  # of the result, and of the before/after picture if it is wanted
+        note: Callable,       # path → what to call once the file for it is complete, or None
+    ) -> dict:                # what `--json` prints
+        "Write the result for a photo, and the before/after picture"
         from colorizer.inference.files import colorize_file
         from colorizer.inference.photo import save_photo
         pair = []
@@ -242,10 +264,10 @@ def _reduced(a):
     return Image.fromarray(to_rgb_array(a)).reduce(n)
 
 def comparison_sheet(
-    img,            # Pillow image, as it was given
-    coloured,       # Pillow image
-    tile: int=800,  # width of each picture in pixels, at most
-):                  # `Grid`
+    img: 'Image.Image',       # as it was given
+    coloured: 'Image.Image',
+    tile: int=800,            # width of each picture in pixels, at most
+) -> 'Picture':
     "Grey and coloured side by side, and the original as well if it has colour"
     from colorizer.inference.colour import split
     from colorizer.inference.show import photo_grid
@@ -257,17 +279,21 @@ def comparison_sheet(
 # %% ../../nbs/library/colour_command.ipynb #7a5eb973
 class Progress:
     "Tells what becomes of each photo, and of all together"
-    def __init__(self, args, total, whole_folder):
+    def __init__(self,
+        args: argparse.Namespace,
+        total: int,          # photos
+        whole_folder: bool,  # notes are counted, not said one by one
+    ):
         self.json, self.whole_folder, self.failed, self.counts, self.notes, self.bar = args.json, whole_folder, [], {}, {}, None
         if total > 1 and sys.stderr.isatty():
             from tqdm import tqdm
             self.bar = tqdm(total=total, unit='photo', leave=False, dynamic_ncols=True, smoothing=.1)
 
-    def line(self, text):
+    def line(self, text: str) -> None:
         if self.bar: self.bar.write(text, file=sys.stdout)
         else: print(text, flush=True)
 
-    def add(self, photo, result):
+    def add(self, photo: str, result: dict) -> None:
         "One photo is through"
         status = result['status']
         self.counts[status] = self.counts.get(status, 0) + 1
@@ -277,11 +303,11 @@ class Progress:
         elif status == 'coloured': self.line('\n'.join(result[o] for o in ('out', 'compare') if o in result))
         if self.bar: self.bar.update()
 
-    def note(self, photo, text):
+    def note(self, photo: str, text: str) -> None:
         if self.whole_folder: self.notes[text] = self.notes.get(text, 0) + 1
         else: say(f'{photo}: {text}')
 
-    def close(self):
+    def close(self) -> None:
         "Sum up"
         if self.bar: self.bar.close()
         for text, n in self.notes.items(): say(f'{n} {"photos" if n > 1 else "photo"}: {text}')
