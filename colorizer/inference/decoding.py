@@ -38,7 +38,7 @@ def _data(fp):
 def _describe(img):
     "Note in `img.info['levels']` what the numbers of a wide grey picture mean"
     if img.format == 'PPM': img.info['levels'] = dict(bits=16)  # Pillow has scaled them already
-    if img.format != 'TIFF': return
+    if not hasattr(img, 'tag_v2'): return  # not a TIFF, or a copy, which has been decoded
     tags = img.tag_v2
     bits, kind = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))), tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))[0]
     img.info['levels'] = dict(bits=_bits_in_use(tags, bits), kind={2: 'i', 3: 'f'}.get(kind, 'u'), inverted=tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0)
@@ -183,12 +183,12 @@ def decode(
 ) -> Image.Image:  # `img`, or another one where Pillow would get this one wrong
     "Read the pixels of a photo. Raises what Pillow raises, or `PhotoError`."
     _describe(img)
-    if img.format == 'TIFF' and hasattr(img, 'fp') and img.fp and _in_wide_planes(img):
+    if hasattr(img, 'tag_v2') and img.fp and _in_wide_planes(img):
         with suppress(ValueError, ImportError): return _planes(img)  # compressed in a way that tifffile can't read: Pillow can
         if img.tag_v2.get(TiffImagePlugin.COMPRESSION, 1) == 1: raise PhotoError('a TIFF in 16-bit planes, which only tifffile can read. Run pip install tifffile')
     try: img.load()
     except OSError:
-        mended = _with_end(img) if img.format in ('JPEG', 'MPO') and img.fp else None
+        mended = _with_end(img) if img.format in ('JPEG', 'MPO') and getattr(img, 'fp', None) else None
         if mended is None: raise
         return mended
     return img

@@ -8,16 +8,22 @@ __all__ = ['Picture', 'photo_grid', 'Comparison', 'before_after']
 # %% ../../nbs/library/show.ipynb #9d928b50
 import base64, html, io, textwrap
 from importlib.resources import files
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-from .photo import save_photo, to_rgb_array
+from .photo import save_photo
+from .pixels import to_rgb_array
 
 # %% ../../nbs/library/show.ipynb #62dc2648
+def _drawn(img):
+    "A photo or an array as an 8-bit Pillow image; floats outside 0..1 are clipped, as a screen does it"
+    return Image.fromarray(to_rgb_array(img.clip(0, 1) if isinstance(img, np.ndarray) and img.dtype.kind == 'f' else img))
+
 class Picture:
-    "A Pillow image that a notebook shows as a small JPEG"
+    "A Pillow image that a notebook shows as a small JPEG."
     def __init__(self,
         img,  # Pillow image or array
-        alt='',  # what can be seen, for those who can't see it
-    ): self.img, self.alt = Image.fromarray(to_rgb_array(img)), alt
+        alt:str='',  # what can be seen, for those who can't see it
+    ): self.img, self.alt = _drawn(img), alt
     def _repr_jpeg_(self):
         out = io.BytesIO()
         self.img.save(out, 'JPEG', quality=85, optimize=True)
@@ -29,14 +35,14 @@ class Picture:
 
 # %% ../../nbs/library/show.ipynb #6df125a6
 def _tile(img, tile, enlarge):
-    "`img` as wide as `tile`, and no higher than one and a half times that"
-    img = Image.fromarray(to_rgb_array(img))
+    "`img` as wide as `tile`, and at most one and a half times as high"
+    img = _drawn(img)
     s = min(tile/img.width, 1.5*tile/img.height)
     size = max(1, round(img.width*s)), max(1, round(img.height*s))
     return img.resize(size, Image.Resampling.LANCZOS if s < 1 else enlarge)
 
 def _label(text, width):
-    "Text in the middle of a white strip, broken into lines that fit `width` pixels"
+    "Text in the middle of a white strip, wrapped to `width` pixels"
     font = ImageFont.load_default(size=13)
     text = '\n'.join(o for line in (text or '').split('\n') for o in textwrap.wrap(line, max(1, width//7)) or [''])
     height = 17*(text.count('\n') + 1)
@@ -57,11 +63,11 @@ def _line_up(imgs, pad, down=False):
 
 # %% ../../nbs/library/show.ipynb #75cc4a05
 def photo_grid(
-    rows,  # list of rows of photos (Pillow images or arrays; None leaves a gap)
-    titles=None,  # a title for each column
-    row_titles=None,  # a title for each row, shown on its left
-    tile=160,  # width of a photo in pixels
-    pad=4,  # space between photos in pixels
+    rows:list,  # rows of photos (Pillow images or arrays; None leaves a gap)
+    titles:list|None=None,  # a title for each column
+    row_titles:list|None=None,  # a title for each row, shown on its left
+    tile:int=160,  # width of a photo in pixels
+    pad:int=4,  # space between photos in pixels
     captions=None,  # rows of short texts, one below each photo
     enlarge=Image.Resampling.BICUBIC,  # how small photos are enlarged; NEAREST shows their pixels
 ) -> Picture:
@@ -97,12 +103,13 @@ class Comparison:
 
 def before_after(
     before, after,  # photos of one shape: Pillow images or arrays
-    titles=('before', 'after'),
-    width=480,  # in pixels, at most
+    titles:tuple=('before', 'after'),
+    width:int=480,  # in pixels, at most
 ) -> Comparison:
-    "Two photos to compare in a notebook, with a line to drag. Raises `ValueError` if one isn't a copy of the other's shape."
-    before, after = (Image.fromarray(to_rgb_array(o)) for o in (before, after))
+    "Two photos to compare in a notebook, with a line to drag. Raises `ValueError` if their shapes differ."
+    before, after = map(_drawn, (before, after))
     width = min(width, before.width)
     size = width, max(1, round(before.height*width/before.width))
-    if abs(after.height/after.width - before.height/before.width) > .01*before.height/before.width: raise ValueError(f'photos of two shapes: {before.size} and {after.size}')
+    if abs(after.height/after.width - before.height/before.width) > .01*before.height/before.width:
+        raise ValueError(f'photos of two shapes: {before.size} and {after.size}')
     return Comparison(*(Picture(o.resize(size, Image.Resampling.LANCZOS), t) for o, t in zip((before, after), titles)), titles)
