@@ -834,6 +834,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'colorizer/inference/show.py'),
                                           'colorizer.inference.show.Picture.save': ( 'library/show.html#picture.save',
                                                                                      'colorizer/inference/show.py'),
+                                          'colorizer.inference.show._drawn': ('library/show.html#_drawn', 'colorizer/inference/show.py'),
                                           'colorizer.inference.show._label': ('library/show.html#_label', 'colorizer/inference/show.py'),
                                           'colorizer.inference.show._line_up': ( 'library/show.html#_line_up',
                                                                                  'colorizer/inference/show.py'),

@@ -78,7 +78,7 @@ def _scaled(a, img, tops, nodata=None):
     black, white = _range(a, tops, strays)
     outside = int(((a < black) | (a > white)).sum())
     if (black, white) not in [(0, o) for o in tops]: add_note(img, f'its values follow no usual range: {black:g} was taken for black and {white:g} for white')
-    elif outside: add_note(img, f'{black} was taken for black and {white} for white; {outside:,} pixels outside were clipped')
+    elif outside: add_note(img, f'{black} was taken for black and {white} for white; {outside:,} pixel{"s"[:outside != 1]} outside clipped')
     elif white > 1 and 0 < a.max() < white/8: add_note(img, f'{white:,} was taken for white, but its brightest value is {a.max():g}')
     return (((a - np.float32(black))/np.float32(white - black)).clip(0, 1)*65535 + .5).astype(np.uint16)
 
