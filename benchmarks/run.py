@@ -110,8 +110,8 @@ def inference(args, state):
     for k in ('ONNX Runtime', 'torch bfloat16'):
         got = [found[s, n, f'ours, resnet34, {k}'] for s, n in cases]
         target(f'resnet34, {k}, × eager ({", ".join(f"{s}² × {n}" for s, n in cases)})', '2.5', ', '.join(f'{o[0]:.2f}' for o in got), min(o[0] for o in got) >= 2.5,
-               'float32, to the same result' if 'ONNX' in k else f'needs a processor that computes in bfloat16; what that costs, on trained weights (the shipped model): {psnr:.0f} dB between its chroma in bfloat16 and in float32')
-    note = (f"Operations at 256²: resnet34 {gflop['resnet34']:.1f} GFLOP, shipped model {gflop['shipped']:.2f}. The same result, checked before timing: ONNX Runtime's differs from eager torch by at most {error['onnx']:.1e}, "
+               'float32, to the same result' if 'ONNX' in k else f'needs a processor that computes in bfloat16; the price on trained weights (the shipped model): {psnr:.0f} dB between its chroma in bfloat16 and in float32')
+    note = (f"Operations at 256²: resnet34 {gflop['resnet34']:.1f} GFLOP, shipped model {gflop['shipped']:.2f}. The results were compared before timing: ONNX Runtime differs from eager torch by at most {error['onnx']:.1e}, "
             f"bfloat16's by {error['bf16']:.1e}, of values up to {error['size']:.2f} (random weights); the shipped model's in ONNX Runtime by {error['shipped']:.1e} from torch. In bfloat16 its chroma has a PSNR of {psnr:.1f} dB against its own in float32 (peak 1). "
             'fastai\'s eager network takes three channels in and gives three, its predict also opens, scales and normalises the photo.')
     return [dict(title='Network alone', rows=rows, note=note)]
@@ -147,7 +147,7 @@ def layers(args, state, height, width):
         rows.append({'convolution': f"{ins[1][2]}×{ins[1][3]}, {ins[1][1]} → {ins[1][0]} channels at {out[2]}×{out[3]}", 'share of operations': f'{work/total:.0%}', 'ms': f'{min(times)/1e3:.2f}', 'GFLOP/s': f'{work/min(times)/1e3:.0f}', 'share of the measured rate': f'{work/min(times)/1e3/top:.0%}'})
     reached = sum(o[0] for o in large)/sum(o[1] for o in large)/1e3/top
     target(f'share of the measured rate in the large convolutions at {height}×{width} ({len(large)} with 3 % of the operations or more each)', '60 %', f'{reached:.0%}', reached >= .6, f'{top:.0f} GFLOP/s in float32 by oneDNN, measured in the same run; these are ONNX Runtime\'s own convolutions')
-    return dict(title=f'The shipped model\'s large convolutions at {height}×{width}', rows=rows, note='Least of the runs in ONNX Runtime\'s profile, on the clock; float32. They hold ' + f'{sum(o[0] for o in large)/total:.0%} of all operations of convolutions; together they reach {reached:.0%} of the measured rate.')
+    return dict(title=f'The shipped model\'s large convolutions at {height}×{width}', rows=rows, note='The fastest run in ONNX Runtime\'s profile, wall clock; float32. They account for ' + f'{sum(o[0] for o in large)/total:.0%} of all convolution operations; together they reach {reached:.0%} of the measured rate.')
 
 
 # --- photos, files to files
@@ -170,10 +170,10 @@ def photo(args, state):
         r = quartiles([a['cpu']/b for a, b in zip(runs, codec)])
         state['times'][f'photo {mp}'] = dict(ours=[o['cpu'] for o in runs], codec=codec, fastai=theirs)
         peak_mb = subprocess.run([python, memory.__file__, str(mp)], capture_output=True, text=True, check=True, env=env).stdout.splitlines()[-1].split('|')[2]  # through a small process: a child's peak begins at its parent's
-        row = lambda what, cpu, peak='–', clock='–': {'megapixels': mp, 'what': what, 'processor s': cpu, 's on the clock, least': clock, 'peak MB': peak}
-        rows += [row('decode + encode alone', shown(quartiles(codec))), row('`colorizer`, from its start to the written file', shown(quartiles([o['cpu'] for o in runs])), peak_mb.strip(), f"{min(o['clock'] for o in runs):.2f}"),
-                 row('fastai: predict at 512 px, enlarged, written (Python and libraries loaded already)', f'{theirs[0]:.2f}')]
-        if mp == sizes[0]: target(f'command start to written file, {mp} megapixels, ÷ its decode + encode', 'under 3', shown(r), r[0] < 3, f"the start alone (Python, numpy, ONNX Runtime, the model, a small photo) takes {state['start']:.2f} s, decode + encode {quartiles(codec)[0]:.2f} s")
+        row = lambda what, cpu, peak='–', clock='–': {'megapixels': mp, 'what': what, 'processor s': cpu, 's wall clock, fastest': clock, 'peak MB': peak}
+        rows += [row('decode + encode alone', shown(quartiles(codec))), row('`colorizer`, from start to written file', shown(quartiles([o['cpu'] for o in runs])), peak_mb.strip(), f"{min(o['clock'] for o in runs):.2f}"),
+                 row('fastai: predict at 512 px, enlarge, write (Python and libraries already loaded)', f'{theirs[0]:.2f}')]
+        if mp == sizes[0]: target(f'command start to written file, {mp} megapixels, ÷ its decode + encode', 'under 3', shown(r), r[0] < 3, f"starting alone (Python, numpy, ONNX Runtime, the model, a small photo) takes {state['start']:.2f} s, decode + encode {quartiles(codec)[0]:.2f} s")
     return [dict(title='Photos, file to file', rows=rows, note='A grey JPEG with grain, quality 90. fastai gives the size of its crop: brought to the photo\'s size by Pillow.'), begin]
 
 def _fastai_photo(learner, src, out):
@@ -202,7 +202,7 @@ def start(args, state):
             if i == 0 and 'fastai' not in k: child(python, *w, env=_env(state))  # compiles what is imported
             if i == 0 or 'fastai' not in k: runs[k].append(child(python, *w, env=_env(state)))
     state['start'] = quartiles([o['cpu'] for o in runs['`colorizer` on a small photo']])[0]
-    return dict(title='Starting', rows=[{'what': k, 'processor s': shown(quartiles([o['cpu'] for o in v])), 's on the clock, least': f"{min(o['clock'] for o in v):.2f}"} for k, v in runs.items()])
+    return dict(title='Starting', rows=[{'what': k, 'processor s': shown(quartiles([o['cpu'] for o in v])), 's wall clock, fastest': f"{min(o['clock'] for o in v):.2f}"} for k, v in runs.items()])
 
 
 # --- sizes
@@ -211,9 +211,9 @@ def size(args, state):
     from colorizer.inference.colorizer import default_model
     root = Path(__import__('colorizer').__file__).parent
     own = sum(o.stat().st_size for o in root.rglob('*') if o.is_file() and '__pycache__' not in o.parts)
-    rows = [{'what': 'colorizer itself, unpacked', 'MB': f'{own/1e6:.1f}'}, {'what': 'of it, the model', 'MB': f'{default_model().stat().st_size/1e6:.1f}'}]
+    rows = [{'what': 'colorizer itself, unpacked', 'MB': f'{own/1e6:.1f}'}, {'what': 'the model alone', 'MB': f'{default_model().stat().st_size/1e6:.1f}'}]
     if wheel := _wheel(root.parent, state['tmp']): rows.append({'what': 'its wheel', 'MB': f'{wheel/1e6:.1f}'})
-    for what, names in {'colorizer with all that colouring needs': ['numpy', 'pillow', 'onnxruntime', 'fastcore', 'tqdm'], 'fastai with all that it needs (fastai-based peers)': ['fastai'], 'torch and torchvision with all that they need (every other peer)': ['torch', 'torchvision']}.items():
+    for what, names in {'colorizer with everything that colouring needs': ['numpy', 'pillow', 'onnxruntime', 'fastcore', 'tqdm'], 'fastai with everything it needs (fastai-based peers)': ['fastai'], 'torch and torchvision with everything they need (every other peer)': ['torch', 'torchvision']}.items():
         found = needed(names)
         mb = sum(_installed(o) for o in found)/1e6 + (own/1e6 if names[0] == 'numpy' else 0)
         rows.append({'what': what, 'MB': f'{mb:.0f}', 'packages': len(found) + (names[0] == 'numpy')})
@@ -362,8 +362,8 @@ def data(args, state):
         rows += [{'size': size, 'what': 'cold: building the cache', 'ms a photo': f'{1000*cold:.3g}'}, {'size': size, 'what': 'warm: finding the cache complete', 'ms a photo': f'{1000*again:.3g}'}]
         if size == 64: state['loading'] = {k: quartiles(v)[0]/n for k, v in times.items()}
     r = found[64, 'cache']
-    target('a warm 64-px epoch\'s loading, × decoding 2K PNGs (once)', '20', shown(r, '.1f'), r[0] >= 20, 'with the augmentation and the grey ' + shown(found[64, 'cache, in batches, augmented, with the grey'], '.1f') + ', which lesson 7 needs too')
-    parts = [dict(title=f'Loading photos of {width}×{height}', rows=rows, note='PNGs made of the embedded photos, enlarged, with grain. Random crops, as in training.')]
+    target('a warm 64-px epoch\'s loading, × decoding 2K PNGs (once)', '20', shown(r, '.1f'), r[0] >= 20, 'with augmentation and grey ' + shown(found[64, 'cache, in batches, augmented, with the grey'], '.1f') + ', which lesson 7 needs as well')
+    parts = [dict(title=f'Loading photos of {width}×{height}', rows=rows, note='PNGs made from the embedded photos, enlarged, with grain. Random crops, as in training.')]
     if '64' in state['steps']: parts.append(epoch(state))
     return parts
 
@@ -373,7 +373,7 @@ def epoch(state):
     for what, l, s in (('lesson 7 as written', '2K PNG, decoded twice (grey block, colour block)', 'lesson 7 as written'), ('ours, the same network and loss', 'cache, in batches, augmented, with the grey', [k for k in steps if 'same loss' in k][-1]),
                        ('ours, shipped network, pixels and chroma', 'cache, in batches, augmented, with the grey', 'ours, shipped network, pixels and chroma')):
         rows.append({'what': what, 'loading, ms a photo': f'{1000*load[l]:.3g}', 'step, ms a photo': f'{1000*steps[s]:.3g}', 'photos/s': f'{1/(load[l] + steps[s]):.1f}'})
-    return dict(title='An epoch at 64 px', rows=rows, note='Sums of the medians above, encoder trained; 800 photos of DIV2K take 800 ÷ photos/s.')
+    return dict(title='An epoch at 64 px', rows=rows, note='Sums of the medians above, with the encoder trained; DIV2K\'s 800 photos take 800 ÷ photos/s.')
 
 
 SECTIONS = dict(rate=rate, inference=inference, convolutions=convolutions, photo=photo, size=size, training=training, data=data)

@@ -85,11 +85,12 @@ def page(results):
     m, sections = results['machine'], results['sections']
     versions = ', '.join(f'{k} {v}' for k, v in m['versions'].items())
     out = ['# How fast', '', f"{m['cpu']} ({', '.join(m['has'])}), {m['cores']} cores, {m['system']}, Python {m['python']}, {versions}.", '',
-           'Times are processor time on one thread, which other work on the machine changes little; what is compared took turns in one process. Medians, quartiles in brackets; '
-           'a ratio is the median of the rounds\' ratios. Weights are random except those of the shipped model, which doesn\'t change speed.', '', '## Targets', '', table([t for s in sections.values() for t in s['targets']]), '']
+           'Times are processor time on one thread, which other work on the machine hardly affects; systems that are compared took turns in one process. Figures are medians '
+           'with quartiles in brackets; '
+           'a ratio is the median of the rounds\' ratios. Weights are random except the shipped model\'s, which makes no difference to speed.', '', '## Targets', '', table([t for s in sections.values() for t in s['targets']]), '']
     for name, s in sections.items():
         made = s['made']
-        out += [f'## {name}', '', f"`{made['command']}`, {made['date']}, commit {made['commit']}, {made['minutes']:.1f} minutes; load of the machine when it began {made['load']}.", '']
+        out += [f'## {name}', '', f"`{made['command']}`, {made['date']}, commit {made['commit']}, {made['minutes']:.1f} minutes; load of the machine at the start {made['load']}.", '']
         for part in s['parts']: out += [f"**{part['title']}**", '', table(part['rows']), ''] + ([part['note'], ''] if part.get('note') else [])
     return '\n'.join(out)
 

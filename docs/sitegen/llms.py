@@ -1,4 +1,9 @@
-"""`llms.txt` and a Markdown text of every page (`PAGE.html.md`), laid out as nbdev 3 and llmstxt.org have them."""
+"""`llms.txt` and a Markdown text of every page (`PAGE.html.md`), laid out as nbdev 3 and llmstxt.org have them.
+
+Our own, after a trial of sphinx-llm 1.1.0 on this site (2026-11-27). It runs Sphinx a second time with sphinx-markdown-builder 0.6.11 (53 s more),
+which left out 243 outputs of notebooks, having no MIME type for them, and with the pictures the words that describe them; the HTML heads of the
+pages stayed in the text. What follows takes a second, and tests/test_docs.py says what it has to keep.
+"""
 import json
 import re
 
