@@ -546,7 +546,7 @@ def test_photos_and_clips_together(tmp_path, capsys):
     clip = write(tmp_path/'film.mp4', pan(n=2))
     Image.fromarray(pan(n=1)[0]).save(tmp_path/'photo.png')
     assert colour(clip, tmp_path/'photo.png', '-o', tmp_path/'out') == 0
-    assert sorted(p.name for p in (tmp_path/'out').iterdir()) == ['film_colour.mp4', 'photo_colour.png']
+    assert sorted(p.name for p in (tmp_path/'out').iterdir()) == ['film.mp4', 'photo.png']
 
 
 def test_memory_does_not_grow_with_length(tmp_path):

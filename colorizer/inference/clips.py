@@ -164,13 +164,13 @@ def _pulled(graph, video):
             if frame.pts is not None: frame.pts = round(frame.pts*frame.time_base/video.time_base)
             yield frame
 
-# %% ../../nbs/library/clips.ipynb #2f0448d4
+# %% ../../nbs/library/clips.ipynb #c03e566d
 def frame_notes(
     frames: Frames,  # after it was iterated over
 ) -> list[str]:  # lines for the user
     "What was lost or changed when a clip was decoded."
     out = []
-    if frames.lost: out.append(f'damaged: {_count(frames.lost, "frame")} could not be read and {"is" if frames.lost == 1 else "are"} missing')
+    if frames.lost: out.append(f'damaged: {_count(frames.lost, "frame")} could not be read')
     if frames.hurt: out.append(f'damaged: {_count(len(frames.hurt), "frame")} could be read only in part')
     if frames.interlaced: out.append('interlaced: the two fields of each frame were made into one picture')
     return out
@@ -267,10 +267,11 @@ def fates(
             if _codec(o) in ('ass', 'ssa'): notes.append(f'{_name(o)} became plain text: {target.suffix} cannot hold its styles')
     return kept, notes
 
-# %% ../../nbs/library/clips.ipynb #2c7f5e85
+# %% ../../nbs/library/clips.ipynb #168de2bd
 def _fate(o, target: Path) -> str | None:
     "How a stream is kept; None if it can't be"
-    if o.type == 'attachment' or _is_cover(o) and target.suffix.lower() == '.mkv': return 'attach' if target.suffix.lower() == '.mkv' else None
+    attaches = target.suffix.lower() == '.mkv'
+    if o.type == 'attachment' or attaches and _is_cover(o): return 'attach' if attaches else None
     if o.type not in ('audio', 'subtitle') and not _is_cover(o): return None
     if o.codec_context is None: return None
     if _fits(o, target): return 'copy'
@@ -281,7 +282,8 @@ def _codec(o) -> str: return o.codec_context.name if o.codec_context else 'an un
 
 def _name(o) -> str:
     "A stream in words"
-    kind = 'cover picture' if _is_cover(o) else {'video': 'second picture', 'attachment': 'attached file', 'subtitle': 'subtitles'}.get(o.type, o.type)
+    kinds = {'video': 'second picture', 'attachment': 'attached file', 'subtitle': 'subtitles'}
+    kind = 'cover picture' if _is_cover(o) else kinds.get(o.type, o.type)
     said = o.metadata.get('filename') or o.metadata.get('title') or o.metadata.get('language')
     return f'{kind} ({said})' if said and said != 'und' else kind
 
@@ -385,7 +387,7 @@ def _header(o) -> bytes:
     o.codec_context.open(strict=False)
     return o.codec_context.subtitle_header
 
-# %% ../../nbs/library/clips.ipynb #8d266e31
+# %% ../../nbs/library/clips.ipynb #f87dc808
 def join(
     parts: list[Path],  # files with the picture, in order
     clip: Path,  # where all else comes from
@@ -398,20 +400,23 @@ def join(
     apple = any(k.startswith('com.apple.') for k in source.metadata)
     options = {'movflags': 'use_metadata_tags'} if apple and target.suffix.lower() != '.mkv' else {}
     try:
-        with closing(source), av.open(_url(parts[0])) as first, av.open(_url(temp), 'w', format=_muxer(target), container_options=options) as out:
+        with (closing(source), av.open(_url(parts[0])) as first,
+              av.open(_url(temp), 'w', format=_muxer(target), container_options=options) as out):
             end = _join(out, parts, first, source, old, target, lost)
             notes = fates(source, old, target)[1] + _sound_notes(lost, source, end)
         os.replace(temp, target)
-    except av.error.FFmpegError as e: raise VideoError(f'{target}: cannot be written ({e.strerror}). The same command tries again') from None
+    except av.error.FFmpegError as e:
+        raise VideoError(f'{target}: cannot be written ({e.strerror}). The frames are kept, and the same command tries again') from None
     finally: temp.unlink(missing_ok=True)
     return notes
 
-# %% ../../nbs/library/clips.ipynb #6c71456d
+# %% ../../nbs/library/clips.ipynb #6a50d9b6
 def _join(out, parts, first, source, old, target, lost) -> float:
     "Write header and packets; the time at which the last one ends, in seconds"
     picture, end = out.add_stream_from_template(first.streams.video[0]), 0.
     picture.codec_context.framerate = frame_rate(old)
-    if picture.codec_context.name in ('hevc', 'libx265') and target.suffix.lower() != '.mkv': picture.codec_context.codec_tag = 'hvc1'  # the only one that Apple plays
+    if picture.codec_context.name in ('hevc', 'libx265') and target.suffix.lower() != '.mkv':
+        picture.codec_context.codec_tag = 'hvc1'  # the only one that Apple plays
     _dress(picture, old, target)
     kept, _ = fates(source, old, target)
     send = _carry(out, kept, target)

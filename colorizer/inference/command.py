@@ -78,7 +78,7 @@ class Job:
 
 def _is_clip(path):
     "Whether a path names a video clip, by its suffix"
-    from colorizer.inference.video import VIDEOS
+    from colorizer.inference.clips import VIDEOS
     return Path(path).suffix.lower() in VIDEOS
 
 def _target(photo, out, into):
@@ -112,7 +112,7 @@ def _wanted(words):
 def _out_folder(args) -> bool:
     "Whether the results of single photos go into a folder, which is then made"
     from colorizer.inference.files import FORMATS
-    from colorizer.inference.video import TARGETS
+    from colorizer.inference.clips import TARGETS
     if not args.out or os.path.isdir(args.out): return bool(args.out)
     many = len(args.photos) > 1
     if many and Path(args.out).suffix.lower() in {*FORMATS, *TARGETS}: raise ValueError(f'{args.out}: several photos need a folder to go to, not a file')
@@ -166,7 +166,7 @@ def _check_free(
     "Raise `PhotoError` if writing `target` would destroy something"
     from colorizer.inference.files import FORMATS
     from colorizer.inference.photo import PhotoError, check_target
-    from colorizer.inference.video import TARGETS
+    from colorizer.inference.clips import TARGETS
     check_target(target, TARGETS if clip else FORMATS)
     real = os.path.realpath(target)
     if real in photos: raise PhotoError(f'{target}: this is a photo you gave, and those are never overwritten. Choose another name with -o')
@@ -216,15 +216,16 @@ class Batch:
 
     def clip(self, job: Job) -> dict:
         "Colour a video clip, or resume one that was interrupted"
-        from colorizer.inference.video import colorize_video
+        from colorizer.inference.video import ClipStopped, colorize_video
+        notes = []
         for option in ('hint', 'compare', 'skip_colour'):
             if getattr(self.args, option): raise ValueError(f'{job.photo}: --{option.replace("_", "-")} is for photos. Leave it out for clips')
         try:
-            with _frame_bar(job.photo) as bar: colorize_video(job.photo, job.target, self.colorizer, progress=bar)
-        except KeyboardInterrupt:
-            say(f'{job.photo}: what is done is kept. The same command resumes there')
+            with _frame_bar(job.photo) as bar: colorize_video(job.photo, job.target, self.colorizer, progress=bar, notes=notes)
+        except ClipStopped as e:
+            say(f'{job.photo}: {e}')
             raise
-        return dict(status='coloured', out=str(job.target), frames=bar.n)
+        return dict(status='coloured', out=str(job.target), frames=bar.n, notes=notes)
 
     def colour(self,
         job: Job,

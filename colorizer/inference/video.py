@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['motion', 'warp', 'flicker', 'Smoother', 'chroma_planes', 'video_target', 'ClipStopped', 'colorize_video']
 
-# %% ../../nbs/library/video.ipynb #0558f649
+# %% ../../nbs/library/video.ipynb #6bbff00d
 import hashlib, json, os, shutil
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -18,7 +18,7 @@ from PIL import Image
 
 from .clips import TARGETS, Frames, Look, VideoError, add_encoder, fates, frame_notes, join, open_clip, to_frame
 from .colorizer import Colorizer, render_size
-from .colour import fit_gamut, resize_luma
+from .colour import CB, CR, fit_gamut, resize_luma
 from .upsampling import guided_rows
 
 # %% ../../nbs/library/video.ipynb #1c720b76
@@ -128,7 +128,7 @@ def _halved(y: np.ndarray) -> np.ndarray:
     y = np.pad(y, [(0, o % 2) for o in y.shape], mode='edge').astype(np.uint32)
     return (y[::2, ::2] + y[1::2, ::2] + y[::2, 1::2] + y[1::2, 1::2] + 2 >> 2).astype(np.uint16)
 
-# %% ../../nbs/library/video.ipynb #3a0240bc
+# %% ../../nbs/library/video.ipynb #35faa77c
 def chroma_planes(
     half: np.ndarray,  # light at half the size of the luma plane [⌈H/2⌉,⌈W/2⌉] in 0..1
     chroma: np.ndarray,  # [h,w,2], from the network
@@ -138,7 +138,7 @@ def chroma_planes(
     "The network's chroma as the planes of a video frame."
     cb, cr = guided_rows(chroma, half.shape[::-1], small)(0, len(half), half)
     c = fit_gamut(half, np.stack([cb, cr], -1))
-    scale = np.float32([1.772, 1.402])/np.float32(_MATRIX.get(look.matrix, (1.772, 1.402)))
+    scale = np.float32((CB, CR))/np.float32(_MATRIX.get(look.matrix, (CB, CR)))
     unit = 1 << look.bits - 8
     c = c*(scale*np.float32((256*unit - 1) if look.full_range else 224*unit)) + np.float32(128*unit + .5)
     return list(np.moveaxis(c.clip(0, 256*unit - 1).astype(np.uint8 if look.bits == 8 else np.uint16), -1, 0))
@@ -229,7 +229,7 @@ def _kept(frames: int, total: int | None) -> str:
     of = f' of {total:,}' if total else ''
     return f'stopped. {frames:,}{of} frames are kept, and the same command continues from there'
 
-# %% ../../nbs/library/video.ipynb #1afd171f
+# %% ../../nbs/library/video.ipynb #c4ba4ba8
 def colorize_video(
     clip: str | Path,  # path of a clip
     target: str | Path | None = None,  # where the result goes: MP4, MOV or MKV; `video_target` if None
@@ -237,10 +237,10 @@ def colorize_video(
     keep: float = .85,  # how much of a frame's chroma comes from the frame before; 0 leaves flicker, and asks the network for each frame
     every: int = 6,  # the network looks at every so many frames, or sooner: see `Smoother`
     part: int = 48,  # frames that are lost at most if the work is interrupted
-    progress: Callable | None = None,  # called after each frame: how many are done, and how many there are, or None if the clip doesn't tell
+    progress: Callable | None = None,  # called after each frame: how many are done; how many there are, None if the clip doesn't tell
     notes: list | None = None,  # gets lines on what was lost or changed
 ) -> Path:  # the result
-    "A clip in colour. Luma, sound, timing and all else is kept. After an interruption, the same call continues. Raises `VideoError`, `ClipStopped`."
+    "A clip in colour; all else is kept. After an interruption, the same call continues. Raises `VideoError`, `ClipStopped`."
     clip, target = Path(clip), Path(target or video_target(clip))
     total, colorizer, smoother = _check(clip, target), colorizer or Colorizer(), Smoother(keep, every)
     folder = target.with_name(f'.{target.name}.colorizer')
