@@ -1,5 +1,5 @@
 # make demo    colour the embedded photos (small install, no torch)
-# make test    install everything, run every notebook and pytest
+# make test    install everything, run every notebook and pytest (at most 6 GB of memory, or it fails)
 # make course  open JupyterLab on the notebooks
 # make docs    build the site from the notebooks into _docs/ (needs npm)
 # CONTRIBUTING.md says how the notebooks, the library and the README hang together.
@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 # torch in every worker would otherwise take all cores for itself
-THREADS := OMP_NUM_THREADS=1
+THREADS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test course docs export readme outputs
@@ -46,9 +46,9 @@ course: not_root $(VENV)/.dev
 
 test: $(VENV)/.dev
 	@echo "• running the notebooks"
-	@$(THREADS) $(BIN)/nbdev-test --n-workers 2 --do-print --timing
+	@$(THREADS) $(BIN)/python tools/peak.py --most 6 $(BIN)/python tools/run_notebooks.py
 	@echo "• running the tests"
-	@$(THREADS) $(BIN)/python -m pytest -q tests
+	@$(THREADS) $(BIN)/python tools/peak.py --most 6 $(BIN)/python -m pytest -q -rs tests
 
 docs: $(VENV)/.dev
 	@$(THREADS) $(BIN)/python docs/build.py
@@ -61,4 +61,4 @@ readme: $(VENV)/.dev
 	@$(BIN)/python tools/readme.py
 
 outputs: $(VENV)/.dev
-	@$(THREADS) $(BIN)/nbdev-test --n-workers 2 --do-print --save && $(BIN)/nbdev-clean
+	@$(THREADS) $(BIN)/python tools/run_notebooks.py --save && $(BIN)/nbdev-clean

@@ -1,8 +1,9 @@
 """Run notebooks as tests, each in a process of its own, so that none keeps the memory of another.
 
-    python tools/run_notebooks.py [--workers N] [--memory GB] [--save] [NOTEBOOK or FOLDER ...]     default: two at a time, 5 GB, all in nbs/
+    python tools/run_notebooks.py [--workers N] [--memory GB] [--save] [NOTEBOOK or FOLDER ...]
 
-Those that need much memory (`PEAKS`) run beside small ones only, so that all together stay below --memory. What a notebook prints is shown if it fails.
+By default all notebooks in nbs/, two at a time. Those that need much memory (`PEAKS`) run beside small ones only, so that together they
+stay below --memory. What a notebook prints is shown if it fails.
 """
 import argparse
 import os
@@ -11,8 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from peak import GB, Watched  # noqa: E402
+from peak import GB, Watched  # beside this file
 
 ROOT = Path(__file__).resolve().parent.parent
 PEAKS = {}
@@ -32,7 +32,8 @@ class Run:
     "A notebook at work"
     def __init__(self, path, save):
         self.path, self.start, self.said = path, time.monotonic(), tempfile.TemporaryFile('w+')
-        command = [str(Path(sys.executable).parent/'nbdev-test'), str(path), '--n-workers', '0', '--do-print', *['--save']*save]
+        command = [str(Path(sys.executable).parent/'nbdev-test'), str(path), '--n-workers', '0', '--do-print']
+        if save: command.append('--save')
         self.watched = Watched(command, stdout=self.said, stderr=self.said, cwd=ROOT)
 
     def ended(self): return not self.watched.thread.is_alive()
