@@ -314,7 +314,7 @@ def test_trained_weights_are_not_a_model_yet(colorizer, grey, tmp_path):
 # It is light, and knows its commands
 
 @pytest.mark.parametrize('words', [['--help'], ['--version'], ['demo', '--help'], ['data', '--help'], ['archive', '--help'], ['course', '--help'],
-                                   ['evaluate', '--help'], ['export', '--help']])
+                                   ['train', '--help'], ['evaluate', '--help'], ['export', '--help']])
 def test_help_needs_no_library(colorizer, words):
     r = colorizer(*words, blocked=HEAVY)
     assert r.returncode == 0 and r.stdout and r.stderr == ''

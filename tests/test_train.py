@@ -240,7 +240,7 @@ from colorizer.training.architecture import create_unet
 from colorizer.training.data import PhotoSet
 from colorizer.training.distributed import join_processes
 from colorizer.training.recipe import progressive_resizing
-from colorizer.training.learner import Stage
+from colorizer.training.stages import Stage
 photos, out = [Path(o) for o in sys.argv[2:]], Path(sys.argv[1])
 out.mkdir(exist_ok=True)
 join_processes()
@@ -434,7 +434,7 @@ def test_without_a_connection_one_line_names_the_files(work, monkeypatch, tmp_pa
 
 
 def test_help_and_config_agree_with_the_article(work, capsys):
-    from colorizer.training.recipe import RECIPES, in_words
+    from colorizer.training.stages import RECIPES, in_words
     with pytest.raises(SystemExit): main(['train', '--help'])
     text, article = capsys.readouterr().out, in_words(RECIPES['article'])
     for k, v in article.items(): assert f'  {k:10} {v}' in text

@@ -61,7 +61,7 @@ def course(
     if source is None:
         photos,valid = course_photos()
         return Course(photos*16, valid, valid, replace(_short[size]), False, Path(tempfile.mkdtemp()))
-    from colorizer.training.recipe import RECIPES # here, since recipe builds on this module
+    from colorizer.training.stages import RECIPES
     if source == 'div2k': source = fetch_div2k(root, 'train')
     train,valid = split_photos(prepare(source, Path(root)/'cache', size))
     stage = next(s for s in RECIPES['article'].stages if s.size == size)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WORSE', 'BROKEN', 'DROP', 'MAX_DROPS', 'batch_psnr', 'colour_share', 'TrainingError', 'NonFiniteLoss', 'LossParts',
            'total_over_processes', 'held_out_figures', 'colour', 'to_arrays', 'BeforeAfter', 'EpochLine', 'epoch_line',
-           'smooth', 'levelled_off', 'got_worse', 'Stage', 'EpochPlan', 'StageProgress', 'stage_progress', 'next_epoch',
+           'smooth', 'levelled_off', 'got_worse', 'EpochPlan', 'StageProgress', 'stage_progress', 'next_epoch',
            'rate_at', 'Rates', 'has_bf16', 'ColourLearner', 'num_processes', 'BatchNormRules', 'KeepBest', 'Repeatable',
            'colour_learner', 'fit_stage', 'plot_history', 'save_history', 'read_history']
 
@@ -31,6 +31,7 @@ from ..inference.show import photo_grid
 from .architecture import ColorUnet, rgb_to_ycbcr, unet_splitter
 from .data import to_grey
 from .loss import FeatureLoss
+from .stages import Stage
 
 # %% ../../nbs/course/04_training.ipynb #4fd950a3
 def batch_psnr(
@@ -226,26 +227,6 @@ def got_worse(
     if len(losses) > 1 and not losses[-1] <= BROKEN*min(losses[:-1]): return f'got worse: validation loss {losses[-1]:.4f}, where the best was {min(losses[:-1]):.4f}'
     if (found := _gain(losses, patience, beta)) is None or found[2] >= -WORSE: return ''
     return f'got worse: smoothed validation loss {found[0]:.4f} → {found[1]:.4f} in {patience} epochs'
-
-# %% ../../nbs/course/04_training.ipynb #37ae9320
-@dataclass
-class Stage:
-    "One size of the recipe: the decoder with the encoder frozen, then all layers until the losses have levelled off"
-    size:int=64 # pixels a side
-    bs:int=32 # photos in a batch
-    frozen_epochs:int=1 # epochs with the encoder frozen
-    epochs:int=4 # at most this many epochs with all layers
-    frozen_lr:float=2e-3 # learning rate of the decoder while the encoder is frozen
-    lr:float=1e-3 # learning rate of the decoder afterwards
-    encoder_factor:float=1/20 # the encoder's first layers learn at lr times this
-    early:int=1 # 0: the encoder's first layers stay frozen, which makes a step cheaper
-    warmup:int=20 # steps over which the rate rises, frozen and unfrozen
-    cooldown:float=.25 # share of the unfrozen epochs over which the rate falls
-    patience:int=3 # epochs in which to look for a gain
-    min_gain:float=.005 # the smallest gain worth continuing for, as a share of the loss
-    smoothing:float=.5 # weight of the past in the smoothed validation loss
-    photos:int=0 # photos in an epoch; 0: all of them
-    min_scale:float=.35 # least area of a random crop, as a share of the photo
 
 # %% ../../nbs/course/04_training.ipynb #48c69d55
 @dataclass
