@@ -3,9 +3,11 @@
     python benchmarks/archive.py                                   # 48 photos of 3 megapixels, two workers, two rounds
     python benchmarks/archive.py --photos 200 --megapixels 12 --workers 16 --rounds 3
 
-The photos are the embedded ones, enlarged, with grain, so that they compress like scans. Each round runs both commands, one after the other, in
+The photos are the embedded ones, enlarged, with grain, so that they compress like scans. Each round runs both commands, one after the
+other, in
 processes of their own. "photos/s" counts from the first result to the last, so that start-up, which a long run pays once, stands apart.
-Processor time, which a busy machine changes less, is that of the process from the first result to the last, or what the archive's workers note for each photo (Ray and writing
+Processor time, which a busy machine changes less, is that of the process from the first result to the last, or what the archive's workers
+note for each photo (Ray and writing
 the result are not in it). The spread is that of the rounds. On a machine with other work, photos/s say how the
 two commands fare against that work, and only processor time says what they need; the estimate goes by processor time.
 """
@@ -36,7 +38,8 @@ def make(folder, n, megapixels):
 def measure(words, n):
     "Seconds to the first result; from there on photos/s, and processor seconds for each photo; seconds in all"
     start, times, used = time.monotonic(), [], []
-    with subprocess.Popen([sys.executable, '-m', 'colorizer', *map(str, words), '--json'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as p:
+    with subprocess.Popen([sys.executable, '-m', 'colorizer', *map(str, words), '--json'], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, cwd=ROOT) as p:
         for line in p.stdout:
             times.append(time.monotonic() - start)
             if len(times) in (1, n): used.append(sum(psutil.Process(p.pid).cpu_times()[:2]))
@@ -85,7 +88,8 @@ def main():
         same = all(p.read_bytes() == (tmp/'many0'/p.name).read_bytes() for p in (tmp/'one0').glob('*.jpg'))
         after = statistics.mean(p.stat().st_size for p in (tmp/'many0').glob('*.jpg'))
     print(f'{args.photos} photos of {args.megapixels:g} megapixels, {args.rounds} rounds; {os.cpu_count()} processors ({platform.machine()}), load {load:.1f} before; '
-          f'Python {platform.python_version()}, ' + ', '.join(f'{o} {version(o)}' for o in ('ray', 'onnxruntime', 'pillow')) + f'. Same bytes from both: {"yes" if same else "no"}.\n')
+          f'Python {platform.python_version()}, ' + ', '.join(f'{o} {version(o)}' for o in ('ray', 'onnxruntime',
+        'pillow')) + f'. Same bytes from both: {"yes" if same else "no"}.\n')
     print('| | to the first result, s | photos/s after that | processor s for a photo | in all, s |\n|---|---:|---:|---:|---:|')
     one, many = (show(k, v) for k, v in runs.items())
     print(f'\nphotos/s: {many[1]/one[1]:.2f} times as many; processor time for a photo: {many[2]/one[2]:.2f} times as much')

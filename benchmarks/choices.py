@@ -1,4 +1,5 @@
-"""What each choice behind the shipped model is worth: encoder, loss, output, augmentation, more photos; the same 16,384 photos of 64 px for each, measured at 128 px on photos held out.
+"""What each choice behind the shipped model is worth: encoder, loss, output, augmentation, more photos; the same 16,384 photos of 64 px for
+each, measured at 128 px on photos held out.
 
     python benchmarks/choices.py PHOTOS --small TINY --out RUNS --mobilenet-weights mobilenet_v2_imagenet.safetensors
 
@@ -56,7 +57,8 @@ def figures(rgb, truth):
     "PSNR, CIEDE2000 and colourfulness, means over photos"
     pairs = list(zip(to_arrays(rgb), to_arrays(truth)))
     delta = [deltaE_ciede2000(rgb2lab(t), rgb2lab(p)).mean() for p, t in pairs]
-    return dict(psnr=batch_psnr(rgb, truth).item(), ciede2000=float(np.mean(delta)), colourfulness=float(np.mean([colourfulness(p) for p, _ in pairs])))
+    return dict(psnr=batch_psnr(rgb, truth).item(), ciede2000=float(np.mean(delta)),
+                colourfulness=float(np.mean([colourfulness(p) for p, _ in pairs])))
 
 
 def measure(model, held):
@@ -64,17 +66,21 @@ def measure(model, held):
     chroma = {k: torch.cat([rgb_to_ycbcr(colour(model, g))[1] for g in held[k].split(16)]) for k in ('fresh', 'aged')}
     grey, truth = held['fresh'], held['rgb']
     paint = lambda c, s: ycbcr_to_rgb(grey, c*s).clamp(0, 1)
-    share = lambda s: np.mean([colourfulness(o) for o in to_arrays(paint(chroma['fresh'], s))])/np.mean([colourfulness(o) for o in to_arrays(truth)])
+    share = lambda s: np.mean([colourfulness(o) for o in to_arrays(paint(chroma['fresh'], s))])/np.mean([colourfulness(o)
+        for o in to_arrays(truth)])
     low, high = .1, 8.
     while high/low > 1.01: low, high = (mid, high) if share(mid := (low*high)**.5) < SHARE else (low, mid)
     base = figures(grey.expand_as(truth), truth)
     out = {'gain': paint(chroma['fresh'], 1.), 'equal': paint(chroma['fresh'], low), 'aged': paint(chroma['aged'], 1.)}
     rows = {k: figures(v, truth) for k, v in out.items()}
-    return dict(gain=rows['gain']['psnr']-base['psnr'], ciede2000=100*(rows['gain']['ciede2000']/base['ciede2000']-1), share=100*share(1.), strength=low,
-                equal=rows['equal']['psnr']-base['psnr'], equal_ciede2000=100*(rows['equal']['ciede2000']/base['ciede2000']-1), aged=rows['aged']['psnr']-base['psnr'])
+    return dict(gain=rows['gain']['psnr']-base['psnr'], ciede2000=100*(rows['gain']['ciede2000']/base['ciede2000']-1), share=100*share(1.),
+                strength=low,
+                equal=rows['equal']['psnr']-base['psnr'], equal_ciede2000=100*(rows['equal']['ciede2000']/base['ciede2000']-1),
+                aged=rows['aged']['psnr']-base['psnr'])
 
 
-COLUMNS = dict(gain=('PSNR − grey, dB', '+.2f'), ciede2000=('CIEDE2000, %', '+.1f'), share=('colour, %', '.0f'), equal=(f'PSNR − grey at {SHARE:.0%} colour', '+.2f'),
+COLUMNS = dict(gain=('PSNR − grey, dB', '+.2f'), ciede2000=('CIEDE2000, %', '+.1f'), share=('colour, %', '.0f'),
+               equal=(f'PSNR − grey at {SHARE:.0%} colour', '+.2f'),
                equal_ciede2000=('CIEDE2000, % there', '+.1f'), aged=('PSNR − grey from aged photos', '+.2f'))
 
 
@@ -85,10 +91,12 @@ def one(name, what, seed, args, train, valid, held):
     out.mkdir(parents=True, exist_ok=True)
     set_seed(seed, reproducible=True)
     net = create_unet(what.get('arch', 'efficientnet_lite2'), what.get('pretrained', True), what.get('weights'), what.get('head', 'chroma'))
-    steps = dict(frozen_epochs=3, epochs=1, frozen_lr=2e-3, lr=1e-3, encoder_factor=.01, early=0) | {k: v for k, v in what.items() if k in ('frozen_epochs', 'epochs', 'encoder_factor', 'early')}
+    steps = dict(frozen_epochs=3, epochs=1, frozen_lr=2e-3, lr=1e-3, encoder_factor=.01,
+                 early=0) | {k: v for k, v in what.items() if k in ('frozen_epochs', 'epochs', 'encoder_factor', 'early')}
     stage = Stage(args.size, 32, patience=99, photos=args.epoch_photos, **steps)
     photos = train + (find_photos(args.small) if what.get('small') else [])
-    progressive_resizing([stage], (photos, valid), net, out, FeatureLoss(**what.get('loss', RELATIVE)), seed=seed, old_prints=what.get('old_prints', .3))
+    progressive_resizing([stage], (photos, valid), net, out, FeatureLoss(**what.get('loss', RELATIVE)), seed=seed,
+                         old_prints=what.get('old_prints', .3))
     result = dict(name=name, seed=seed) | measure(load_weights(out/'last.safetensors'), held)
     (out/'result.json').write_text(json.dumps(result))
     return result

@@ -1,4 +1,5 @@
-"""What each part of the loss buys: pixels, + chroma, + VGG features, + Gram matrices; same network, photos, steps and rates; several seeds, measured on photos held out.
+"""What each part of the loss buys: pixels, + chroma, + VGG features, + Gram matrices; same network, photos, steps and rates; several seeds,
+measured on photos held out.
 
     python benchmarks/loss_ablations.py PHOTOS --out RUNS --encoder-weights mobilenet_v2_imagenet.safetensors --vgg-weights vgg19_relu3_1_features.safetensors
 
@@ -22,7 +23,8 @@ from colorizer.training.checkpoints import load_weights
 from recipe_ablations import spread, square_batches  # beside this file
 
 LAYERS = (3, 8, 11)  # relu1_2, relu2_2, relu3_1 of VGG-19
-FIGURES = dict(psnr=('PSNR, dB', '.2f'), ciede2000=('CIEDE2000', '.2f'), ab_distance=('ab distance', '.2f'), colourfulness=('colourfulness', '.1f'))
+FIGURES = dict(psnr=('PSNR, dB', '.2f'), ciede2000=('CIEDE2000', '.2f'), ab_distance=('ab distance', '.2f'),
+               colourfulness=('colourfulness', '.1f'))
 
 
 def losses(vgg_weights):
@@ -40,7 +42,8 @@ def measure(make, photos, size):
     "Means over the middle squares of some photos; `make`: grey batch → RGB batch"
     found, real = [], []
     for rgb in square_batches(photos, size):
-        for p, t in zip(to_arrays(make(to_grey(rgb))), to_arrays(rgb)): found.append(compare(p, t)); real.append(compare(t, t)['colourfulness'])
+        for p, t in zip(to_arrays(make(to_grey(rgb))), to_arrays(rgb)):
+            found.append(compare(p, t)); real.append(compare(t, t)['colourfulness'])
     return {k: float(np.mean([f[k] for f in found])) for k in FIGURES} | dict(real=float(np.mean(real)))
 
 

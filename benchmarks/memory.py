@@ -4,8 +4,10 @@
     python benchmarks/memory.py 24 --format png    # sizes in megapixels; jpg, png or tif; --deep: 16-bit grey
 
 The photo is the embedded `china`, enlarged, with grain added, so that it compresses like a scan. Peak memory is the largest resident set of
-the process (getrusage), with everything in it: Python, ONNX Runtime, the model, the photo. Time is that of `colorize_file`; beside it, decoding
-and encoding alone, and one run of the network. All times are seconds of processor time, which a busy machine doesn't change much: strips that
+the process (getrusage), with everything in it: Python, ONNX Runtime, the model, the photo. Time is that of `colorize_file`; beside it,
+decoding
+and encoding alone, and one run of the network. All times are seconds of processor time, which a busy machine doesn't change much: strips
+that
 are merged on two cores at once count twice, so the time on the clock is shorter on a machine that is idle.
 """
 import argparse, io, json, resource, subprocess, sys, tempfile, time
@@ -72,7 +74,8 @@ def main():
     if args.child and args.megapixels == [0]: return measure(*args.child)
     if args.child and args.megapixels == [-1]: return print(json.dumps(decode_encode(*args.child)))
     if args.child: return make(Path(args.child[0]), args.megapixels[0], args.deep)
-    child = lambda n, *words: subprocess.run([sys.executable, __file__, *words, '--', str(n)], capture_output=True, text=True, check=True).stdout  # this process stays small: a child's peak begins at its parent's
+    child = lambda n, *words: subprocess.run([sys.executable, __file__, *words, '--', str(n)], capture_output=True, text=True,
+                                             check=True).stdout  # this process stays small: a child's peak begins at its parent's
     print('| megapixels | peak, MB | before the photo, MB | seconds | decode + encode | one network run | seconds ÷ (2·(decode + encode) + network) |\n|---:|---:|---:|---:|---:|---:|---:|')
     for n in args.megapixels:
         with tempfile.TemporaryDirectory() as tmp:

@@ -5,8 +5,10 @@
 
 In one process, in turn, several times: decode the photo; encode its result as it was encoded; run the network; colour the file. The medians
 are shown, and the ratio to the bar, which is twice decode + encode, plus one network run. The command is timed from its start to the end of
-its process, against decode + encode. Seconds are on the clock, so the machine should be idle; the load that it had is shown. For the command
-there are seconds of processor time as well, which a busy machine changes less, and what of them is spent before any photo is touched: Python,
+its process, against decode + encode. Seconds are on the clock, so the machine should be idle; the load that it had is shown. For the
+command
+there are seconds of processor time as well, which a busy machine changes less, and what of them is spent before any photo is touched:
+Python,
 with the imports, and the model. `memory.py` makes the photos, and measures memory.
 """
 import argparse, io, os, resource, statistics, subprocess, sys, tempfile, time
@@ -47,7 +49,8 @@ def measure(colorizer, photo, out, n):
     colorize_file(colorizer, photo, out)  # makes the result that is to be encoded, and warms everything
     result = decode(out)
     small = np.zeros(render_size(*result.size, colorizer.size)[::-1], np.float32)
-    steps = [lambda: decode(photo), lambda: encode(result, out), lambda: colorizer.predict_chroma(small), lambda: colorize_file(colorizer, photo, out)]
+    steps = [lambda: decode(photo), lambda: encode(result, out), lambda: colorizer.predict_chroma(small),
+             lambda: colorize_file(colorizer, photo, out)]
     return [statistics.median(o) for o in zip(*([seconds(f) for f in steps] for _ in range(n)))]
 
 
@@ -55,7 +58,8 @@ def child(*words):
     "Seconds on the clock and of the processor that a Python process takes; it may keep compiled modules, as an installed command does"
     def used(): return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     env, before = {k: v for k, v in os.environ.items() if k != 'PYTHONDONTWRITEBYTECODE'}, used()
-    clock = seconds(lambda: subprocess.run([sys.executable, *map(str, words)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env))
+    clock = seconds(lambda: subprocess.run([sys.executable, *map(str, words)], check=True, stdout=subprocess.DEVNULL,
+                                           stderr=subprocess.DEVNULL, env=env))
     return clock, used() - before
 
 
@@ -65,7 +69,8 @@ def plain(photo, result, out):
     return seconds(lambda: decode(photo)) + seconds(lambda: encode(result, out)), time.process_time() - start
 
 
-IMPORTS = "import os; os.environ['OPENBLAS_NUM_THREADS'] = '1'; import colorizer.cli, colorizer.files, colorizer.video"  # what the command imports for a photo
+# what the command imports for a photo
+IMPORTS = "import os; os.environ['OPENBLAS_NUM_THREADS'] = '1'; import colorizer.cli, colorizer.files, colorizer.video"
 STARTS = {'imports': IMPORTS, 'model': IMPORTS + '; from colorizer.inference import Colorizer; Colorizer()'}
 
 def command(photo, out, n):
@@ -85,7 +90,8 @@ def main():
     from colorizer.inference.colorizer import Colorizer
     colorizer = Colorizer()
     print(f'{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n')
-    if any(args.megapixels): print('| megapixels | photo | decode | encode | network | colour the file | ÷ (2·(decode + encode) + network) |\n|---:|---|---:|---:|---:|---:|---:|')
+    if any(args.megapixels):
+        print('| megapixels | photo | decode | encode | network | colour the file | ÷ (2·(decode + encode) + network) |\n|---:|---|---:|---:|---:|---:|---:|')
     with tempfile.TemporaryDirectory() as tmp:
         for mp in filter(None, args.megapixels):
             for kind, (name, mode) in KINDS.items():

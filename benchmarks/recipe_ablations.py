@@ -73,7 +73,8 @@ def one(name, plan, seed, args, train, valid):
     photos = {s.size: split_photos(prepare(args.photos, args.cache or args.out/'cache', s.size), .05, 42) for s in plan}
     progressive_resizing(plan, lambda size: photos[size], model, out, seed=seed)
     best = load_weights(out/f'{plan[-1].size}px.safetensors')
-    result = dict(name=name, seed=seed, budget=pixels(plan), minutes=(time.monotonic()-begun)/60) | {str(s): measure(best, valid, s) for s in args.measure}
+    result = dict(name=name, seed=seed, budget=pixels(plan),
+                  minutes=(time.monotonic()-begun)/60) | {str(s): measure(best, valid, s) for s in args.measure}
     (out/'result.json').write_text(json.dumps(result))
     return result
 

@@ -18,12 +18,14 @@ from timing import child, interleaved, machine, measured_rates, milliseconds, pe
 
 TARGETS = []
 
-def target(what, asked, found, met, why=''): TARGETS.append({'target': what, 'asked': asked, 'found': found, 'met': 'yes' if met else 'no', 'why': why})
+def target(what, asked, found, met, why=''):
+    TARGETS.append({'target': what, 'asked': asked, 'found': found, 'met': 'yes' if met else 'no', 'why': why})
 
 
 def rate(args, state):
     rows = [{'type': t, **{k: f'{shown(v, ".0f")} GFLOP/s' for k, v in o.items()}} for t, o in state['rates'].items()]
-    return [dict(title='What one thread reaches with matrices', rows=rows, note='oneDNN through torch: a product of two 1024×1024 matrices, a 3×3 convolution of 256 channels (channels_last).')]
+    return [dict(title='What one thread reaches with matrices', rows=rows,
+                 note='oneDNN through torch: a product of two 1024×1024 matrices, a 3×3 convolution of 256 channels (channels_last).')]
 
 
 # --- inference
@@ -47,7 +49,8 @@ def fastai_learner(model, size):
     from fastai.losses import L1LossFlat
     from colorizer.inference.photo import sample_photos
     photos = list(map(str, sample_photos().values()))
-    block = DataBlock((ImageBlock, ImageBlock), get_items=lambda o: photos, item_tfms=Resize(size), batch_tfms=Normalize.from_stats(*imagenet_stats))
+    block = DataBlock((ImageBlock, ImageBlock), get_items=lambda o: photos, item_tfms=Resize(size),
+                      batch_tfms=Normalize.from_stats(*imagenet_stats))
     return Learner(block.dataloaders(photos, bs=2, device='cpu'), model, loss_func=L1LossFlat()), photos[0]
 
 def session(path, profile=None):
@@ -78,7 +81,8 @@ def inference(args, state):
     same = torch.rand(1, 1, 128, 128)
     with torch.inference_mode():
         want = resnet.chroma(same)
-        error = dict(onnx=float(abs(ours.run(None, {'luma': same.numpy()})[0] - want.numpy()).max()), bf16=float((bf16(low, same).float() - want).abs().max()), size=float(want.abs().max()))
+        error = dict(onnx=float(abs(ours.run(None, {'luma': same.numpy()})[0] - want.numpy()).max()),
+                     bf16=float((bf16(low, same).float() - want).abs().max()), size=float(want.abs().max()))
         truth = torch.tensor(np.stack([_grey(256)]))[:, None]
         exact, half = shipped.chroma(truth), bf16(low_shipped, truth).float()
         psnr = float(-10*((exact - half)**2).mean().log10())
@@ -89,8 +93,11 @@ def inference(args, state):
     for size, n in cases:
         grey, rgb = torch.rand(n, 1, size, size), torch.rand(n, 3, size, size)
         a, scale = grey.numpy(), n*(size/256)**2
-        variants = {'fastai eager, resnet34': lambda: fast(rgb), 'ours, resnet34, torch float32': lambda: last.chroma(grey), 'ours, resnet34, torch bfloat16': lambda: bf16(low, grey),
-                    'ours, resnet34, ONNX Runtime': lambda: ours.run(None, {'luma': a}), 'shipped model, torch bfloat16': lambda: bf16(low_shipped, grey), 'shipped model, ONNX Runtime': lambda: small.run(None, {'luma': a})}
+        variants = {'fastai eager, resnet34': lambda: fast(rgb), 'ours, resnet34, torch float32': lambda: last.chroma(grey),
+                    'ours, resnet34, torch bfloat16': lambda: bf16(low, grey),
+                    'ours, resnet34, ONNX Runtime': lambda: ours.run(None, {'luma': a}),
+                    'shipped model, torch bfloat16': lambda: bf16(low_shipped, grey),
+                    'shipped model, ONNX Runtime': lambda: small.run(None, {'luma': a})}
         if n == 1:
             learner, photo = fastai_learner(fast, size)
             def predict():
@@ -102,15 +109,18 @@ def inference(args, state):
             work = gflop['shipped' if 'shipped' in k else 'resnet34']*scale
             r = ratios(times, 'fastai eager, resnet34', k)
             found[size, n, k] = r
-            rows.append({'size': f'{size}²', 'batch': n, 'what': k, 'ms': milliseconds(v), 'rounds': len(v), '× fastai eager': shown(r), 'GFLOP/s': f'{work/quartiles(v)[0]:.0f}'})
+            rows.append({'size': f'{size}²', 'batch': n, 'what': k, 'ms': milliseconds(v), 'rounds': len(v), '× fastai eager': shown(r),
+                         'GFLOP/s': f'{work/quartiles(v)[0]:.0f}'})
     size = 64 if args.quick else 512
     r = found[size, 1, 'shipped model, ONNX Runtime']
     target(f'shipped model at {size} px, × fastai-eager resnet34', '20', shown(r, '.1f'), r[0] >= 20,
            f"it has {gflop['resnet34']/gflop['shipped']:.1f} times fewer operations; in torch and bfloat16 it is {found[size, 1, 'shipped model, torch bfloat16'][0]:.1f}×")
     for k in ('ONNX Runtime', 'torch bfloat16'):
         got = [found[s, n, f'ours, resnet34, {k}'] for s, n in cases]
-        target(f'resnet34, {k}, × eager ({", ".join(f"{s}² × {n}" for s, n in cases)})', '2.5', ', '.join(f'{o[0]:.2f}' for o in got), min(o[0] for o in got) >= 2.5,
-               'float32, to the same result' if 'ONNX' in k else f'needs a processor that computes in bfloat16; the price on trained weights (the shipped model): {psnr:.0f} dB between its chroma in bfloat16 and in float32')
+        target(f'resnet34, {k}, × eager ({", ".join(f"{s}² × {n}" for s, n in cases)})', '2.5', ', '.join(f'{o[0]:.2f}' for o in got),
+               min(o[0] for o in got) >= 2.5,
+               'float32, to the same result' if 'ONNX' in k
+               else f'needs a processor that computes in bfloat16; the price on trained weights (the shipped model): {psnr:.0f} dB between its chroma in bfloat16 and in float32')
     note = (f"Operations at 256²: resnet34 {gflop['resnet34']:.1f} GFLOP, shipped model {gflop['shipped']:.2f}. The results were compared before timing: ONNX Runtime differs from eager torch by at most {error['onnx']:.1e}, "
             f"bfloat16's by {error['bf16']:.1e}, of values up to {error['size']:.2f} (random weights); the shipped model's in ONNX Runtime by {error['shipped']:.1e} from torch. In bfloat16 its chroma has a PSNR of {psnr:.1f} dB against its own in float32 (peak 1). "
             'fastai\'s eager network takes three channels in and gives three, its predict also opens, scales and normalises the photo.')
@@ -144,10 +154,14 @@ def layers(args, state, height, width):
     for ins, out, work, times in sorted(nodes.values(), key=lambda o: -o[2]):
         if work < .03*total: break
         large.append((work, min(times)))
-        rows.append({'convolution': f"{ins[1][2]}×{ins[1][3]}, {ins[1][1]} → {ins[1][0]} channels at {out[2]}×{out[3]}", 'share of operations': f'{work/total:.0%}', 'ms': f'{min(times)/1e3:.2f}', 'GFLOP/s': f'{work/min(times)/1e3:.0f}', 'share of the measured rate': f'{work/min(times)/1e3/top:.0%}'})
+        rows.append({'convolution': f"{ins[1][2]}×{ins[1][3]}, {ins[1][1]} → {ins[1][0]} channels at {out[2]}×{out[3]}",
+                     'share of operations': f'{work/total:.0%}', 'ms': f'{min(times)/1e3:.2f}', 'GFLOP/s': f'{work/min(times)/1e3:.0f}',
+                     'share of the measured rate': f'{work/min(times)/1e3/top:.0%}'})
     reached = sum(o[0] for o in large)/sum(o[1] for o in large)/1e3/top
     target(f'share of the measured rate in the large convolutions at {height}×{width} ({len(large)} with 3 % of the operations or more each)', '60 %', f'{reached:.0%}', reached >= .6, f'{top:.0f} GFLOP/s in float32 by oneDNN, measured in the same run; these are ONNX Runtime\'s own convolutions')
-    return dict(title=f'The shipped model\'s large convolutions at {height}×{width}', rows=rows, note='The fastest run in ONNX Runtime\'s profile, wall clock; float32. They account for ' + f'{sum(o[0] for o in large)/total:.0%} of all convolution operations; together they reach {reached:.0%} of the measured rate.')
+    return dict(title=f'The shipped model\'s large convolutions at {height}×{width}', rows=rows,
+                note='The fastest run in ONNX Runtime\'s profile, wall clock; float32. They account for '
+                + f'{sum(o[0] for o in large)/total:.0%} of all convolution operations; together they reach {reached:.0%} of the measured rate.')
 
 
 # --- photos, files to files
@@ -169,12 +183,19 @@ def photo(args, state):
         theirs.append(_fastai_photo(state['learner'], src, state['tmp']/'theirs.jpg'))
         r = quartiles([a['cpu']/b for a, b in zip(runs, codec)])
         state['times'][f'photo {mp}'] = dict(ours=[o['cpu'] for o in runs], codec=codec, fastai=theirs)
-        peak_mb = subprocess.run([python, memory.__file__, str(mp)], capture_output=True, text=True, check=True, env=env).stdout.splitlines()[-1].split('|')[2]  # through a small process: a child's peak begins at its parent's
-        row = lambda what, cpu, peak='–', clock='–': {'megapixels': mp, 'what': what, 'processor s': cpu, 's wall clock, fastest': clock, 'peak MB': peak}
-        rows += [row('decode + encode alone', shown(quartiles(codec))), row('`colorizer`, from start to written file', shown(quartiles([o['cpu'] for o in runs])), peak_mb.strip(), f"{min(o['clock'] for o in runs):.2f}"),
+        peak_mb = subprocess.run([python, memory.__file__, str(mp)], capture_output=True, text=True, check=True,
+                                 env=env).stdout.splitlines()[-1].split('|')[2]  # through a small process: a child's peak begins at its parent's
+        row = lambda what, cpu, peak='–', clock='–': {'megapixels': mp, 'what': what, 'processor s': cpu, 's wall clock, fastest': clock,
+                                                      'peak MB': peak}
+        rows += [row('decode + encode alone', shown(quartiles(codec))), row('`colorizer`, from start to written file',
+            shown(quartiles([o['cpu'] for o in runs])), peak_mb.strip(), f"{min(o['clock'] for o in runs):.2f}"),
                  row('fastai: predict at 512 px, enlarge, write (Python and libraries already loaded)', f'{theirs[0]:.2f}')]
-        if mp == sizes[0]: target(f'command start to written file, {mp} megapixels, ÷ its decode + encode', 'under 3', shown(r), r[0] < 3, f"starting alone (Python, numpy, ONNX Runtime, the model, a small photo) takes {state['start']:.2f} s, decode + encode {quartiles(codec)[0]:.2f} s")
-    return [dict(title='Photos, file to file', rows=rows, note='A grey JPEG with grain, quality 90. fastai gives the size of its crop: brought to the photo\'s size by Pillow.'), begin]
+        if mp == sizes[0]:
+            target(f'command start to written file, {mp} megapixels, ÷ its decode + encode', 'under 3', shown(r), r[0] < 3,
+                   f"starting alone (Python, numpy, ONNX Runtime, the model, a small photo) takes {state['start']:.2f} s, decode + encode {quartiles(codec)[0]:.2f} s")
+    return [dict(title='Photos, file to file', rows=rows,
+                 note='A grey JPEG with grain, quality 90. fastai gives the size of its crop: brought to the photo\'s size by Pillow.'),
+                 begin]
 
 def _fastai_photo(learner, src, out):
     import numpy as np
@@ -187,22 +208,26 @@ def _fastai_photo(learner, src, out):
 
 def _env(state):
     "One thread; compiled Python is kept, as in any installation, but not beside the source"
-    return {k: v for k, v in os.environ.items() if k != 'PYTHONDONTWRITEBYTECODE'} | dict(OMP_NUM_THREADS='1', PYTHONPYCACHEPREFIX=str(state['tmp']/'pycache'))
+    return {k: v for k, v in os.environ.items() if k != 'PYTHONDONTWRITEBYTECODE'} | dict(OMP_NUM_THREADS='1',
+        PYTHONPYCACHEPREFIX=str(state['tmp']/'pycache'))
 
 def start(args, state):
     "What the command takes before it does anything"
     python, n = sys.executable, 1 if args.quick else 5
     small = state['tmp']/'small.jpg'
     memory.make(small, .05, False)
-    words = {'`python -c pass`': ['-c', 'pass'], '`import colorizer`': ['-c', 'import colorizer'], '`colorizer --help`': ['-m', 'colorizer', '--help'],
-             '`colorizer` on a small photo': ['-m', 'colorizer', str(small), '-o', str(state['tmp']/'small_out.jpg'), '-f'], '`import fastai.vision.all`': ['-c', 'import fastai.vision.all']}
+    words = {'`python -c pass`': ['-c', 'pass'], '`import colorizer`': ['-c', 'import colorizer'],
+             '`colorizer --help`': ['-m', 'colorizer', '--help'],
+             '`colorizer` on a small photo': ['-m', 'colorizer', str(small), '-o', str(state['tmp']/'small_out.jpg'), '-f'],
+             '`import fastai.vision.all`': ['-c', 'import fastai.vision.all']}
     runs = {k: [] for k in words}
     for i in range(n):
         for k, w in words.items():
             if i == 0 and 'fastai' not in k: child(python, *w, env=_env(state))  # compiles what is imported
             if i == 0 or 'fastai' not in k: runs[k].append(child(python, *w, env=_env(state)))
     state['start'] = quartiles([o['cpu'] for o in runs['`colorizer` on a small photo']])[0]
-    return dict(title='Starting', rows=[{'what': k, 'processor s': shown(quartiles([o['cpu'] for o in v])), 's wall clock, fastest': f"{min(o['clock'] for o in v):.2f}"} for k, v in runs.items()])
+    return dict(title='Starting', rows=[{'what': k, 'processor s': shown(quartiles([o['cpu'] for o in v])),
+                                         's wall clock, fastest': f"{min(o['clock'] for o in v):.2f}"} for k, v in runs.items()])
 
 
 # --- sizes
@@ -211,20 +236,25 @@ def size(args, state):
     from colorizer.inference.colorizer import default_model
     root = Path(__import__('colorizer').__file__).parent
     own = sum(o.stat().st_size for o in root.rglob('*') if o.is_file() and '__pycache__' not in o.parts)
-    rows = [{'what': 'colorizer itself, unpacked', 'MB': f'{own/1e6:.1f}'}, {'what': 'the model alone', 'MB': f'{default_model().stat().st_size/1e6:.1f}'}]
+    rows = [{'what': 'colorizer itself, unpacked', 'MB': f'{own/1e6:.1f}'},
+            {'what': 'the model alone', 'MB': f'{default_model().stat().st_size/1e6:.1f}'}]
     if wheel := _wheel(root.parent, state['tmp']): rows.append({'what': 'its wheel', 'MB': f'{wheel/1e6:.1f}'})
-    for what, names in {'colorizer with everything that colouring needs': ['numpy', 'pillow', 'onnxruntime', 'fastcore', 'tqdm'], 'fastai with everything it needs (fastai-based peers)': ['fastai'], 'torch and torchvision with everything they need (every other peer)': ['torch', 'torchvision']}.items():
+    for what, names in {'colorizer with everything that colouring needs': ['numpy', 'pillow', 'onnxruntime', 'fastcore', 'tqdm'],
+                        'fastai with everything it needs (fastai-based peers)': ['fastai'],
+                        'torch and torchvision with everything they need (every other peer)': ['torch', 'torchvision']}.items():
         found = needed(names)
         mb = sum(_installed(o) for o in found)/1e6 + (own/1e6 if names[0] == 'numpy' else 0)
         rows.append({'what': what, 'MB': f'{mb:.0f}', 'packages': len(found) + (names[0] == 'numpy')})
-    return [dict(title='Installed sizes', rows=rows, note='Files of the packages installed here, and of all that they require, by their metadata. Weights come on top: those of DeOldify are 243 MB as ONNX, of DDColor 220 to 900 MB (their own pages). torch here is the build that pip gives: with CUDA\'s libraries on Linux.')]
+    return [dict(title='Installed sizes', rows=rows,
+                 note='Files of the packages installed here, and of all that they require, by their metadata. Weights come on top: those of DeOldify are 243 MB as ONNX, of DDColor 220 to 900 MB (their own pages). torch here is the build that pip gives: with CUDA\'s libraries on Linux.')]
 
 def _wheel(source, tmp):
     "Bytes of the wheel made from a source checkout; None elsewhere"
     if not (source/'setup.py').exists(): return None
     shutil.copytree(source/'colorizer', tmp/'source/colorizer', ignore=shutil.ignore_patterns('__pycache__'))
     for o in ('setup.py', 'settings.ini', 'pyproject.toml', 'README.md', 'LICENSE'): shutil.copy(source/o, tmp/'source')
-    subprocess.run([sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', tmp/'wheel', tmp/'source'], check=True, capture_output=True)
+    subprocess.run([sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', tmp/'wheel', tmp/'source'],
+                   check=True, capture_output=True)
     return next((tmp/'wheel').glob('*.whl')).stat().st_size
 
 def needed(names):
@@ -305,17 +335,21 @@ def training(args, state):
                 with torch.autocast('cpu', torch.bfloat16, enabled=low): o = loss(model(x), rgb)
                 o.backward()
                 for p in model.parameters(): p.grad = None
-            variants = {'lesson 7 as written': lambda: step(fast, grey.expand(-1, 3, -1, -1), theirs, False), 'ours, resnet34, the same loss, float32': lambda: step(own, grey, ours, False)}
+            variants = {'lesson 7 as written': lambda: step(fast, grey.expand(-1, 3, -1, -1), theirs, False),
+                        'ours, resnet34, the same loss, float32': lambda: step(own, grey, ours, False)}
             if half: variants['ours, resnet34, the same loss, bfloat16'] = lambda: step(own, grey, ours, True)
             variants['ours, shipped network, pixels and chroma'] = lambda: step(shipped, grey, plain, half)
             times = interleaved(variants, args.budget, least=2, most=7)
             state['times'][f'training {size} {"frozen" if frozen else "all"}'] = times
             for k, v in times.items():
                 r = ratios(times, 'lesson 7 as written', k)
-                if k == ('ours, resnet34, the same loss, bfloat16' if half else 'ours, resnet34, the same loss, float32'): worst.append(r[0])
-                rows.append({'size': f'{size}²', 'batch': n, 'encoder': 'frozen' if frozen else 'trained', 'what': k, 'ms': milliseconds(v), 'rounds': len(v), 'photos/s': f'{n/quartiles(v)[0]:.1f}', '× lesson 7': shown(r)})
+                if k == ('ours, resnet34, the same loss, bfloat16' if half
+                         else 'ours, resnet34, the same loss, float32'): worst.append(r[0])
+                rows.append({'size': f'{size}²', 'batch': n, 'encoder': 'frozen' if frozen else 'trained', 'what': k, 'ms': milliseconds(v),
+                             'rounds': len(v), 'photos/s': f'{n/quartiles(v)[0]:.1f}', '× lesson 7': shown(r)})
             if not frozen: state['steps'][str(size)] = {k: quartiles(v)[0]/n for k, v in times.items()}
-    target('training step with the feature loss, × lesson 7\'s, the same network, batch and loss', '2', ', '.join(f'{o:.2f}' for o in worst), min(worst) >= 2, f'sizes {", ".join(str(s) for s, _ in cases)}, encoder trained, then frozen, each')
+    target('training step with the feature loss, × lesson 7\'s, the same network, batch and loss', '2', ', '.join(f'{o:.2f}'
+        for o in worst), min(worst) >= 2, f'sizes {", ".join(str(s) for s, _ in cases)}, encoder trained, then frozen, each')
     theirs.hooks.remove()
     note = f'The same result: on random pictures lesson 7\'s loss is {want:.4f}, ours {got:.4f} in float32' + (f' and {rough:.4f} in bfloat16.' if half else '.') + ' Forward, loss and backward; the optimiser\'s step is the same for both and left out. VGG\'s weights are random.'
     return [dict(title='A step of training', rows=rows, note=note)]
@@ -351,39 +385,52 @@ def data(args, state):
             "lesson 7: a block for the input and a block for the target, each with its own decoding"
             for p in pngs:
                 for mode in ('L', 'RGB'): Image.open(p).convert(mode).resize((size, size), Image.Resampling.BICUBIC)
-        times = interleaved({'2K PNG, decoded twice (grey block, colour block)': twice, '2K PNG, decoded once': lambda: [fresh[i] for i in range(n)],
-                             'cache': lambda: [warm[i] for i in range(n)], 'cache, in batches, augmented, with the grey': lambda: [None for _, _ in zip(range(n//min(8, n)), dls.train)]}, args.budget, least=2, most=9)
+        times = interleaved({'2K PNG, decoded twice (grey block, colour block)': twice,
+                             '2K PNG, decoded once': lambda: [fresh[i] for i in range(n)],
+                             'cache': lambda: [warm[i] for i in range(n)], 'cache, in batches, augmented, with the grey': lambda: [None
+            for _, _ in zip(range(n//min(8, n)), dls.train)]}, args.budget, least=2, most=9)
         state['times'][f'data {size}'] = times
         base = '2K PNG, decoded once'
         for k, v in times.items():
             r = ratios(times, base, k)
             found[size, k] = r
-            rows.append({'size': size, 'what': k, 'ms a photo': milliseconds([o/n for o in v]), '× decoded once': shown(r, '.1f'), '× decoded twice': shown(ratios(times, '2K PNG, decoded twice (grey block, colour block)', k), '.1f')})
-        rows += [{'size': size, 'what': 'cold: building the cache', 'ms a photo': f'{1000*cold:.3g}'}, {'size': size, 'what': 'warm: finding the cache complete', 'ms a photo': f'{1000*again:.3g}'}]
+            rows.append({'size': size, 'what': k, 'ms a photo': milliseconds([o/n for o in v]), '× decoded once': shown(r, '.1f'),
+                         '× decoded twice': shown(ratios(times, '2K PNG, decoded twice (grey block, colour block)', k), '.1f')})
+        rows += [{'size': size, 'what': 'cold: building the cache', 'ms a photo': f'{1000*cold:.3g}'},
+                 {'size': size, 'what': 'warm: finding the cache complete', 'ms a photo': f'{1000*again:.3g}'}]
         if size == 64: state['loading'] = {k: quartiles(v)[0]/n for k, v in times.items()}
     r = found[64, 'cache']
-    target('a warm 64-px epoch\'s loading, × decoding 2K PNGs (once)', '20', shown(r, '.1f'), r[0] >= 20, 'with augmentation and grey ' + shown(found[64, 'cache, in batches, augmented, with the grey'], '.1f') + ', which lesson 7 needs as well')
-    parts = [dict(title=f'Loading photos of {width}×{height}', rows=rows, note='PNGs made from the embedded photos, enlarged, with grain. Random crops, as in training.')]
+    target('a warm 64-px epoch\'s loading, × decoding 2K PNGs (once)', '20', shown(r, '.1f'), r[0] >= 20, 'with augmentation and grey '
+           + shown(found[64, 'cache, in batches, augmented, with the grey'], '.1f') + ', which lesson 7 needs as well')
+    parts = [dict(title=f'Loading photos of {width}×{height}', rows=rows,
+                  note='PNGs made from the embedded photos, enlarged, with grain. Random crops, as in training.')]
     if '64' in state['steps']: parts.append(epoch(state))
     return parts
 
 def epoch(state):
     "Loading and step of an epoch at 64 px together: on a processor they share the cores"
     load, steps, rows = state['loading'], state['steps']['64'], []
-    for what, l, s in (('lesson 7 as written', '2K PNG, decoded twice (grey block, colour block)', 'lesson 7 as written'), ('ours, the same network and loss', 'cache, in batches, augmented, with the grey', [k for k in steps if 'same loss' in k][-1]),
-                       ('ours, shipped network, pixels and chroma', 'cache, in batches, augmented, with the grey', 'ours, shipped network, pixels and chroma')):
-        rows.append({'what': what, 'loading, ms a photo': f'{1000*load[l]:.3g}', 'step, ms a photo': f'{1000*steps[s]:.3g}', 'photos/s': f'{1/(load[l] + steps[s]):.1f}'})
-    return dict(title='An epoch at 64 px', rows=rows, note='Sums of the medians above, with the encoder trained; DIV2K\'s 800 photos take 800 ÷ photos/s.')
+    for what, l, s in (('lesson 7 as written', '2K PNG, decoded twice (grey block, colour block)', 'lesson 7 as written'),
+                       ('ours, the same network and loss', 'cache, in batches, augmented, with the grey',
+                        [k for k in steps if 'same loss' in k][-1]),
+                       ('ours, shipped network, pixels and chroma', 'cache, in batches, augmented, with the grey',
+                        'ours, shipped network, pixels and chroma')):
+        rows.append({'what': what, 'loading, ms a photo': f'{1000*load[l]:.3g}', 'step, ms a photo': f'{1000*steps[s]:.3g}',
+                     'photos/s': f'{1/(load[l] + steps[s]):.1f}'})
+    return dict(title='An epoch at 64 px', rows=rows,
+                note='Sums of the medians above, with the encoder trained; DIV2K\'s 800 photos take 800 ÷ photos/s.')
 
 
 SECTIONS = dict(rate=rate, inference=inference, convolutions=convolutions, photo=photo, size=size, training=training, data=data)
-TITLES = dict(rate='The machine\'s own limit', inference='Inference', convolutions='Large convolutions', photo='Photos and the command', size='Size', training='Training', data='Data')
+TITLES = dict(rate='The machine\'s own limit', inference='Inference', convolutions='Large convolutions', photo='Photos and the command',
+              size='Size', training='Training', data='Data')
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('sections', nargs='*', metavar='SECTION', help=', '.join(SECTIONS))
     parser.add_argument('--quick', action='store_true', help='small sizes, few rounds: does it run?')
-    parser.add_argument('--budget', type=float, default=12., help='processor seconds that one comparison may take, where it can (default: 12)')
+    parser.add_argument('--budget', type=float, default=12.,
+                        help='processor seconds that one comparison may take, where it can (default: 12)')
     parser.add_argument('--add', action='store_true', help='keep the other sections of the page that is there')
     parser.add_argument('--out', type=Path, default=Path(__file__).parent)
     args = parser.parse_args()
@@ -408,7 +455,8 @@ def main():
             TARGETS.clear()
     if args.add: before = read(args.out)  # another run may have added to it meanwhile
     merged = before.get('sections', {}) | sections
-    write(dict(machine=here, sections={o: merged[o] for o in TITLES.values() if o in merged}, rates=state['rates'] if sections.keys() & {TITLES['rate'], TITLES['convolutions']} or not before else before['rates'],
+    write(dict(machine=here, sections={o: merged[o] for o in TITLES.values() if o in merged},
+               rates=state['rates'] if sections.keys() & {TITLES['rate'], TITLES['convolutions']} or not before else before['rates'],
                steps=before.get('steps', {}) | state['steps'], times=before.get('times', {}) | state['times']), args.out)
     print(args.out/'RESULTS.md')
 

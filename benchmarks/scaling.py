@@ -4,8 +4,10 @@
     python benchmarks/scaling.py ~/Pictures --processes 1 2 4 8 --size 256 --bs 64 --rounds 3
     python benchmarks/scaling.py --launcher accelerate  # the same with accelerate launch instead of torchrun
 
-All runs start from the model that comes with the package, see the same photos in each epoch, in batches of the same size (which the processes share
-out), on one thread for each process, with gloo on CPUs and NCCL on GPUs. Rounds are interleaved. An epoch is timed from the end of the one before, by
+All runs start from the model that comes with the package, see the same photos in each epoch, in batches of the same size (which the
+processes share
+out), on one thread for each process, with gloo on CPUs and NCCL on GPUs. Rounds are interleaved. An epoch is timed from the end of the one
+before, by
 its line on the screen: training, validation, weights, checkpoint and report. Losses are those after the first and after the last epoch.
 """
 import argparse, csv, os, platform, re, statistics, subprocess, sys, tempfile, time
@@ -30,7 +32,8 @@ def make(folder, n):
 def launch(n, launcher):
     "The words before `train`"
     if n == 1: return [sys.executable, '-m', 'colorizer']
-    if launcher == 'torchrun': return [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(n), '-m', 'colorizer']
+    if launcher == 'torchrun':
+        return [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(n), '-m', 'colorizer']
     return [sys.executable, '-m', 'accelerate.commands.launch', *accelerate_words(n), '-m', 'colorizer']
 
 
@@ -41,10 +44,12 @@ def accelerate_words(n):
 
 def train(n, launcher, photos, out, args):
     "Photos in an epoch, seconds for each epoch after the first, rows of the history, processes as the run itself counted them"
-    words = ['train', photos, '--out', out, '--cache', args.cache, '--from', 'default', '--size', args.size, '--bs', args.bs, '--frozen-epochs', 0, '--epochs', args.epochs, '--lr', 1e-4]
+    words = ['train', photos, '--out', out, '--cache', args.cache, '--from', 'default', '--size', args.size, '--bs', args.bs,
+             '--frozen-epochs', 0, '--epochs', args.epochs, '--lr', 1e-4]
     env = os.environ | dict(OMP_NUM_THREADS='1', PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
     seen, times, text = 0, [], ''
-    with subprocess.Popen([*launch(n, launcher), *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as p:
+    with subprocess.Popen([*launch(n, launcher), *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          env=env) as p:
         for line in p.stdout:
             text += line
             if match := re.search(r'begins: (\d+) photos an epoch', line): seen = int(match[1])

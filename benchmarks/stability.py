@@ -1,8 +1,10 @@
-"""How steady are the model's colours? The same photos at two render sizes, mirrored, as faded old prints; and pages without colour, which should stay so.
+"""How steady are the model's colours? The same photos at two render sizes, mirrored, as faded old prints; and pages without colour, which
+should stay so.
 
     python benchmarks/stability.py PHOTOS [--model model.onnx] [--full model32.onnx]
 
-Each line is a mean distance in the a, b plane of CIELAB, over all pixels of all photos. With `--full`, the same model stored with 32 bits, also what storing it with 16 bits changes.
+Each line is a mean distance in the a, b plane of CIELAB, over all pixels of all photos. With `--full`, the same model stored with 32 bits,
+also what storing it with 16 bits changes.
 """
 import argparse
 from pathlib import Path
@@ -39,16 +41,19 @@ def page(size=(480, 640)):
 def measure(model, photos):
     "Name → mean distance"
     at = {size: Colorizer(model, size=size) for size in (256, 512)}
-    usual, found = Colorizer(model), {k: [] for k in ('256 against 512 px', 'as rendered by default against mirrored', 'fresh against faded, soft and grainy', 'colour left in a faded print')}
+    usual, found = Colorizer(model), {k: [] for k in ('256 against 512 px', 'as rendered by default against mirrored',
+                                                      'fresh against faded, soft and grainy', 'colour left in a faded print')}
     for i, path in enumerate(photos):
         grey = open_photo(path).convert('L')
         grey = ImageOps.contain(grey, (10_000, 256) if grey.width > grey.height else (256, 10_000))
         plain, old = usual.colorize(grey), usual.colorize(faded(grey, i))
         mirrored = ImageOps.mirror(usual.colorize(ImageOps.mirror(grey)))
-        rows = [distance(at[256].colorize(grey), at[512].colorize(grey)), distance(plain, mirrored), distance(plain, old), float(np.linalg.norm(ab(old), axis=-1).mean())]
+        rows = [distance(at[256].colorize(grey), at[512].colorize(grey)), distance(plain, mirrored), distance(plain, old),
+                float(np.linalg.norm(ab(old), axis=-1).mean())]
         for k, v in zip(found, rows): found[k].append(v)
     blank = {'a page of print': page(), 'a white sheet': Image.new('L', (400, 300), 250), 'an even grey': Image.new('L', (400, 300), 128)}
-    return {k: float(np.mean(v)) for k, v in found.items()} | {f'colour given to {k}': float(np.linalg.norm(ab(usual.colorize(v)), axis=-1).mean()) for k, v in blank.items()}
+    return {k: float(np.mean(v)) for k, v in found.items()} | {f'colour given to {k}': float(np.linalg.norm(ab(usual.colorize(v)),
+        axis=-1).mean()) for k, v in blank.items()}
 
 
 def as_table(found):
@@ -71,7 +76,9 @@ def main():
     args = parser.parse_args()
     photos = find_photos(*args.photos)
     print(f'{len(photos)} photos\n', as_table(measure(args.model, photos)), sep='\n')
-    if args.full: print('\n16 bits against 32: mean difference {:.4f} of 255, in the photo that differs most {:.4f}'.format(*rounding(args.model, args.full, photos)))
+    if args.full:
+        print('\n16 bits against 32: mean difference {:.4f} of 255, in the photo that differs most {:.4f}'.format(*rounding(args.model,
+            args.full, photos)))
 
 
 if __name__ == '__main__':

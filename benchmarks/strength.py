@@ -2,8 +2,10 @@
 
     python benchmarks/strength.py PHOTOS --weights RUN/192px.safetensors [OTHER/192px.safetensors] [--size 192]
 
-PHOTOS are those that the run was given: what was held out follows from their contents and the seed. Of several files the mean of the weights is taken, or with `--outputs` the
-mean of what each network says. `--looks 160 192 256` takes the mean over copies of the photo of several sizes, `--mirrored` over the photo and its mirror image.
+PHOTOS are those that the run was given: what was held out follows from their contents and the seed. Of several files the mean of the
+weights is taken, or with `--outputs` the
+mean of what each network says. `--looks 160 192 256` takes the mean over copies of the photo of several sizes, `--mirrored` over the photo
+and its mirror image.
 The last line is at equal colour: chroma brought to 55 % of the photos' colourfulness.
 """
 import argparse, tempfile
@@ -23,7 +25,8 @@ from colorizer.training.checkpoints import load_weights
 
 def chroma(net, grey, side, mirrored):
     "What a network says of grey photos that are shown to it at a size"
-    small = F.interpolate(grey, size=(side, side), mode='bicubic', antialias=True, align_corners=False).clamp(0, 1) if side != grey.shape[-1] else grey
+    small = F.interpolate(grey, size=(side, side), mode='bicubic', antialias=True, align_corners=False).clamp(0,
+        1) if side != grey.shape[-1] else grey
     out = rgb_to_ycbcr(colour(net, small))[1]
     if mirrored: out = (out + rgb_to_ycbcr(colour(net, small.flip(-1)))[1].flip(-1))/2
     return F.interpolate(out, size=grey.shape[-2:], mode='bilinear', align_corners=False) if side != grey.shape[-1] else out
@@ -42,8 +45,11 @@ def main():
     parser.add_argument('--seed', type=int, default=42, help="the run's")
     args = parser.parse_args()
     _, valid = split_photos(prepare(args.photos, args.cache, args.size), .05, args.seed)
-    held, nets = held_out(valid, args.size), [load_weights(o) for o in args.weights] if args.outputs else [mean_weights([load_weights(o) for o in args.weights])]
-    said = torch.cat([torch.stack([chroma(net, g, o, args.mirrored) for net in nets for o in args.looks or [args.size]]).mean(0) for g in held['fresh'].split(16)])
+    held, nets = held_out(valid, args.size), [load_weights(o)
+                                              for o in args.weights] if args.outputs else [mean_weights([load_weights(o)
+        for o in args.weights])]
+    said = torch.cat([torch.stack([chroma(net, g, o, args.mirrored) for net in nets for o in args.looks or [args.size]]).mean(0)
+                      for g in held['fresh'].split(16)])
     base, real = figures(held['fresh'].expand_as(held['rgb']), held['rgb']), figures(held['rgb'], held['rgb'])
     def at(s):
         f = figures(ycbcr_to_rgb(held['fresh'], s*said).clamp(0, 1), held['rgb'])
@@ -51,7 +57,8 @@ def main():
     print('| strength | PSNR − grey, dB | CIEDE2000, % | colour, % |\n|---|---:|---:|---:|')
     found = [(s, *at(s)) for s in args.factors]
     equal = float(np.interp(100*SHARE, [o[3] for o in found], args.factors))  # between two factors, colour grows in a line
-    for s, *o in [*found, (f'{equal:.2f}, equal colour', *at(equal))]: print('| {} | {:+.2f} | {:+.1f} | {:.0f} |'.format(s if isinstance(s, str) else f'{s:g}', *o))
+    for s, *o in [*found, (f'{equal:.2f}, equal colour', *at(equal))]:
+        print('| {} | {:+.2f} | {:+.1f} | {:.0f} |'.format(s if isinstance(s, str) else f'{s:g}', *o))
 
 
 if __name__ == '__main__':

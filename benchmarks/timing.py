@@ -65,12 +65,15 @@ def child(*words, **kw):
 def machine():
     "Hardware, versions, commit, date"
     here = Path(__file__).parent
-    git = subprocess.run(['git', '-C', here, 'describe', '--always', '--dirty', '--exclude', '*'], capture_output=True, text=True).stdout.strip()
-    cpu = next((o.split(':')[1].strip() for o in Path('/proc/cpuinfo').read_text().splitlines() if o.startswith('model name')), '') if Path('/proc/cpuinfo').exists() else platform.processor()
+    git = subprocess.run(['git', '-C', here, 'describe', '--always', '--dirty', '--exclude', '*'], capture_output=True,
+                         text=True).stdout.strip()
+    cpu = next((o.split(':')[1].strip() for o in Path('/proc/cpuinfo').read_text().splitlines() if o.startswith('model name')),
+               '') if Path('/proc/cpuinfo').exists() else platform.processor()
     flags = Path('/proc/cpuinfo').read_text() if Path('/proc/cpuinfo').exists() else ''
     has = [o for o in ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16', 'amx_int8') if f' {o}' in flags]
     names = ('unet-colorizer', 'torch', 'torchvision', 'fastai', 'onnxruntime', 'numpy', 'pillow')
-    return dict(cpu=cpu, has=has, cores=os.cpu_count(), load=round(os.getloadavg()[0], 1), system=f'{platform.system()} {platform.machine()}', python=platform.python_version(),
+    return dict(cpu=cpu, has=has, cores=os.cpu_count(), load=round(os.getloadavg()[0], 1),
+                system=f'{platform.system()} {platform.machine()}', python=platform.python_version(),
                 versions={o: version(o) for o in names}, commit=git, date=time.strftime('%Y-%m-%d'))
 
 
@@ -84,14 +87,16 @@ def page(results):
     "The results as Markdown"
     m, sections = results['machine'], results['sections']
     versions = ', '.join(f'{k} {v}' for k, v in m['versions'].items())
-    out = ['# How fast', '', f"{m['cpu']} ({', '.join(m['has'])}), {m['cores']} cores, {m['system']}, Python {m['python']}, {versions}.", '',
+    out = ['# How fast', '', f"{m['cpu']} ({', '.join(m['has'])}), {m['cores']} cores, {m['system']}, Python {m['python']}, {versions}.",
+           '',
            'Times are processor time on one thread, which other work on the machine hardly affects; systems that are compared took turns in one process. Figures are medians '
            'with quartiles in brackets; '
            'a ratio is the median of the rounds\' ratios. Weights are random except the shipped model\'s, which makes no difference to speed.', '', '## Targets', '', table([t for s in sections.values() for t in s['targets']]), '']
     for name, s in sections.items():
         made = s['made']
         out += [f'## {name}', '', f"`{made['command']}`, {made['date']}, commit {made['commit']}, {made['minutes']:.1f} minutes; load of the machine at the start {made['load']}.", '']
-        for part in s['parts']: out += [f"**{part['title']}**", '', table(part['rows']), ''] + ([part['note'], ''] if part.get('note') else [])
+        for part in s['parts']:
+            out += [f"**{part['title']}**", '', table(part['rows']), ''] + ([part['note'], ''] if part.get('note') else [])
     return '\n'.join(out)
 
 

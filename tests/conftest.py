@@ -3,7 +3,8 @@ import shutil, signal
 
 import pytest
 
-# Whoever starts the tests in the background of a shell has them ignore Ctrl-C, and all that they start, too: those that test Ctrl-C would wait for ever.
+# Whoever starts the tests in the background of a shell has them ignore Ctrl-C, and all that they start, too: those that test Ctrl-C would
+# wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)

@@ -41,7 +41,8 @@ class Run:
     def report(self):
         "Print one line, and what was said if it failed; whether it went well"
         good = self.watched.wait() == 0
-        print(f"{'ok    ' if good else 'FAILED'} {self.path}  {time.monotonic() - self.start:.0f} s, {self.watched.peak/GB:.1f} GB", flush=True)
+        print(f"{'ok    ' if good else 'FAILED'} {self.path}  {time.monotonic() - self.start:.0f} s, {self.watched.peak/GB:.1f} GB",
+              flush=True)
         self.said.seek(0)
         if not good: print(self.said.read(), flush=True)
         return good

@@ -135,7 +135,8 @@ def fonts(static):
 def katex(static):
     "KaTeX's style sheet and typefaces, of the version whose JavaScript comes with the Sphinx extension"
     package = read(DOCS/'node_modules/katex/package.json')
-    if package['version'] != katex_version: raise SiteError(f"docs/package.json has KaTeX {package['version']}, sphinxcontrib-katex {katex_version}")
+    if package['version'] != katex_version:
+        raise SiteError(f"docs/package.json has KaTeX {package['version']}, sphinxcontrib-katex {katex_version}")
     dist, out = DOCS/'node_modules/katex/dist', static/'katex'
     (out/'fonts').mkdir(parents=True)
     css = (dist/'katex.min.css').read_text(encoding='utf-8')
