@@ -60,11 +60,13 @@ def show(name, runs):
 
 def estimate(each, before, after, photos=10_000_000):
     "What ten million photos would take, if all stays as it was measured"
-    print(f'\n{photos:,} photos like these, if a worker has a core like these to itself, needs the measured {each:.2f} s for a photo, and waits for nothing:\n')
+    print(f'\n{photos:,} photos like these, if a worker has a core like these to itself, needs the measured {each:.2f} s for a photo, and '
+          f'waits for nothing:\n')
     print('| workers (cores) | time | read, MB/s | written, MB/s |\n|---:|---:|---:|---:|')
     for w in (2, 64, 500, 2000):
         hours = photos*each/w/3600
-        print(f'| {w} | {f"{hours:.1f} hours" if hours < 100 else f"{hours/24:.0f} days"} | {w/each*before/1e6:.0f} | {w/each*after/1e6:.0f} |')
+        print(f'| {w} | {f"{hours:.1f} hours" if hours < 100 else f"{hours/24:.0f} days"} | {w/each*before/1e6:.0f} | '
+              f'{w/each*after/1e6:.0f} |')
     print(f'\nRead: {photos*before/1e12:.1f} TB; written: {photos*after/1e12:.1f} TB; {photos*each/3600:,.0f} core hours.')
 
 
@@ -87,7 +89,8 @@ def main():
             runs[many].append(measure(['archive', tmp/'src', tmp/f'many{i}', '--max-workers', args.workers], args.photos))
         same = all(p.read_bytes() == (tmp/'many0'/p.name).read_bytes() for p in (tmp/'one0').glob('*.jpg'))
         after = statistics.mean(p.stat().st_size for p in (tmp/'many0').glob('*.jpg'))
-    print(f'{args.photos} photos of {args.megapixels:g} megapixels, {args.rounds} rounds; {os.cpu_count()} processors ({platform.machine()}), load {load:.1f} before; '
+    print(f'{args.photos} photos of {args.megapixels:g} megapixels, {args.rounds} rounds; {os.cpu_count()} processors '
+          f'({platform.machine()}), load {load:.1f} before; '
           f'Python {platform.python_version()}, ' + ', '.join(f'{o} {version(o)}' for o in ('ray', 'onnxruntime',
         'pillow')) + f'. Same bytes from both: {"yes" if same else "no"}.\n')
     print('| | to the first result, s | photos/s after that | processor s for a photo | in all, s |\n|---|---:|---:|---:|---:|')

@@ -132,7 +132,8 @@ def main():
             (args.out/'results.json').write_text(json.dumps(results, indent=1))
             (args.out/'table.md').write_text(table(results) + '\n')
     print(table(results))
-    print(f"\n{len(valid)} photos held out, {len(train)} trained on. {device_name(torch.device('cpu'))}, {platform.machine()}, torch {torch.__version__}.")
+    print(f"\n{len(valid)} photos held out, {len(train)} trained on. {device_name(torch.device('cpu'))}, {platform.machine()}, torch "
+          f"{torch.__version__}.")
 
 
 if __name__ == '__main__':

@@ -1,7 +1,8 @@
-"""What each part of the loss buys: pixels, + chroma, + VGG features, + Gram matrices; same network, photos, steps and rates; several seeds,
-measured on photos held out.
+r"""What each part of the loss buys: pixels, + chroma, + VGG features, + Gram matrices; same network, photos, steps and rates;
+several seeds, measured on photos held out.
 
-    python benchmarks/loss_ablations.py PHOTOS --out RUNS --encoder-weights mobilenet_v2_imagenet.safetensors --vgg-weights vgg19_relu3_1_features.safetensors
+    python benchmarks/loss_ablations.py PHOTOS --out RUNS --encoder-weights mobilenet_v2_imagenet.safetensors \
+        --vgg-weights vgg19_relu3_1_features.safetensors
 
 A run that is done is not done again. The table goes to stdout and to RUNS/table.md, the figures to RUNS/results.json.
 """
@@ -92,7 +93,8 @@ def main():
             (args.out/'results.json').write_text(json.dumps(dict(grey=grey, results=results), indent=1))
             (args.out/'table.md').write_text(table(results, grey) + '\n')
     print(table(results, grey))
-    print(f"\n{len(valid)} photos held out, {len(train)} trained on. {device_name(torch.device('cpu'))}, {platform.machine()}, torch {torch.__version__}.")
+    print(f"\n{len(valid)} photos held out, {len(train)} trained on. {device_name(torch.device('cpu'))}, {platform.machine()}, torch "
+          f"{torch.__version__}.")
 
 
 if __name__ == '__main__':

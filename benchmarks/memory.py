@@ -76,7 +76,8 @@ def main():
     if args.child: return make(Path(args.child[0]), args.megapixels[0], args.deep)
     child = lambda n, *words: subprocess.run([sys.executable, __file__, *words, '--', str(n)], capture_output=True, text=True,
                                              check=True).stdout  # this process stays small: a child's peak begins at its parent's
-    print('| megapixels | peak, MB | before the photo, MB | seconds | decode + encode | one network run | seconds ÷ (2·(decode + encode) + network) |\n|---:|---:|---:|---:|---:|---:|---:|')
+    print('| megapixels | peak, MB | before the photo, MB | seconds | decode + encode | one network run | seconds ÷ (2·(decode + encode) '
+          '+ network) |\n|---:|---:|---:|---:|---:|---:|---:|')
     for n in args.megapixels:
         with tempfile.TemporaryDirectory() as tmp:
             photo, out = (Path(tmp)/f'{k}.{args.format}' for k in ('photo', 'out'))
@@ -84,7 +85,8 @@ def main():
             o = json.loads(child(0, '--child', str(photo), str(out)))
             decode, encode = json.loads(child(-1, '--child', str(photo), str(out)))
             bound = 2*(decode + encode) + o['network']
-            print(f"| {n:g} | {o['peak']:.0f} | {o['idle']:.0f} | {o['seconds']:.2f} | {decode + encode:.2f} | {o['network']:.2f} | {o['seconds']/bound:.2f} |", flush=True)
+            print(f"| {n:g} | {o['peak']:.0f} | {o['idle']:.0f} | {o['seconds']:.2f} | {decode + encode:.2f} | {o['network']:.2f} | "
+                  f"{o['seconds']/bound:.2f} |", flush=True)
 
 
 if __name__ == '__main__': main()

@@ -91,7 +91,8 @@ def main():
     colorizer = Colorizer()
     print(f'{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n')
     if any(args.megapixels):
-        print('| megapixels | photo | decode | encode | network | colour the file | ÷ (2·(decode + encode) + network) |\n|---:|---|---:|---:|---:|---:|---:|')
+        print('| megapixels | photo | decode | encode | network | colour the file | ÷ (2·(decode + encode) + network) '
+              '|\n|---:|---|---:|---:|---:|---:|---:|')
     with tempfile.TemporaryDirectory() as tmp:
         for mp in filter(None, args.megapixels):
             for kind, (name, mode) in KINDS.items():
@@ -100,12 +101,14 @@ def main():
                 d, e, n, c = measure(colorizer, photo, out, args.n)
                 print(f'| {mp:g} | {kind} | {d:.3f} | {e:.3f} | {n:.3f} | {c:.3f} | {c/(2*(d + e) + n):.2f} |', flush=True)
         print()
-        print('| 12 megapixels | command | decode + encode | ÷ | processor: command | of which imports | model | decode + encode | ÷ |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|')
+        print('| 12 megapixels | command | decode + encode | ÷ | processor: command | of which imports | model | decode + encode | ÷ '
+              '|\n|---|---:|---:|---:|---:|---:|---:|---:|---:|')
         for kind, (name, mode) in list(KINDS.items())[:2]:
             photo, out = Path(tmp)/name, Path(tmp)/f'out_{name}'
             make(photo, 12, False, mode)
             c, cpu, de, de_cpu, imports, loaded = command(photo, out, args.n)
-            print(f'| {kind} | {c:.3f} | {de:.3f} | {c/de:.1f} | {cpu:.3f} | {imports:.3f} | {loaded - imports:.3f} | {de_cpu:.3f} | {cpu/de_cpu:.1f} |', flush=True)
+            print(f'| {kind} | {c:.3f} | {de:.3f} | {c/de:.1f} | {cpu:.3f} | {imports:.3f} | {loaded - imports:.3f} | {de_cpu:.3f} | '
+                  f'{cpu/de_cpu:.1f} |', flush=True)
     print(f'\nload at the end {os.getloadavg()[0]:.1f}')
 
 

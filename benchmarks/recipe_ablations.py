@@ -110,7 +110,8 @@ def main():
             (args.out/'results.json').write_text(json.dumps(dict(grey=grey, results=results), indent=1))
             (args.out/'table.md').write_text(table(results, grey, args.measure) + '\n')
     print(table(results, grey, args.measure))
-    print(f"\n{len(valid)} photos held out, {len(train)} trained on. {device_name(torch.device('cpu'))}, {platform.machine()}, torch {torch.__version__}.")
+    print(f"\n{len(valid)} photos held out, {len(train)} trained on. {device_name(torch.device('cpu'))}, {platform.machine()}, torch "
+          f"{torch.__version__}.")
 
 
 if __name__ == '__main__':

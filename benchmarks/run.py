@@ -114,16 +114,21 @@ def inference(args, state):
     size = 64 if args.quick else 512
     r = found[size, 1, 'shipped model, ONNX Runtime']
     target(f'shipped model at {size} px, × fastai-eager resnet34', '20', shown(r, '.1f'), r[0] >= 20,
-           f"it has {gflop['resnet34']/gflop['shipped']:.1f} times fewer operations; in torch and bfloat16 it is {found[size, 1, 'shipped model, torch bfloat16'][0]:.1f}×")
+           f"it has {gflop['resnet34']/gflop['shipped']:.1f} times fewer operations; in torch and bfloat16 it is "
+           f"{found[size, 1, 'shipped model, torch bfloat16'][0]:.1f}×")
     for k in ('ONNX Runtime', 'torch bfloat16'):
         got = [found[s, n, f'ours, resnet34, {k}'] for s, n in cases]
         target(f'resnet34, {k}, × eager ({", ".join(f"{s}² × {n}" for s, n in cases)})', '2.5', ', '.join(f'{o[0]:.2f}' for o in got),
                min(o[0] for o in got) >= 2.5,
                'float32, to the same result' if 'ONNX' in k
-               else f'needs a processor that computes in bfloat16; the price on trained weights (the shipped model): {psnr:.0f} dB between its chroma in bfloat16 and in float32')
-    note = (f"Operations at 256²: resnet34 {gflop['resnet34']:.1f} GFLOP, shipped model {gflop['shipped']:.2f}. The results were compared before timing: ONNX Runtime differs from eager torch by at most {error['onnx']:.1e}, "
-            f"bfloat16's by {error['bf16']:.1e}, of values up to {error['size']:.2f} (random weights); the shipped model's in ONNX Runtime by {error['shipped']:.1e} from torch. In bfloat16 its chroma has a PSNR of {psnr:.1f} dB against its own in float32 (peak 1). "
-            'fastai\'s eager network takes three channels in and gives three, its predict also opens, scales and normalises the photo.')
+               else f'needs a processor that computes in bfloat16; the price on trained weights (the shipped model): {psnr:.0f} dB '
+                    f'between its chroma in bfloat16 and in float32')
+    note = (f"Operations at 256²: resnet34 {gflop['resnet34']:.1f} GFLOP, shipped model {gflop['shipped']:.2f}. The results were compared "
+            f"before timing: ONNX Runtime differs from eager torch by at most {error['onnx']:.1e}, "
+            f"bfloat16's by {error['bf16']:.1e}, of values up to {error['size']:.2f} (random weights); the shipped model's in ONNX "
+            f"Runtime by {error['shipped']:.1e} from torch. In bfloat16 its chroma has a PSNR of {psnr:.1f} dB against its own in "
+            f"float32 (peak 1). "
+            'fastai\'s eager network takes three channels and gives three; its predict also opens, scales and normalises the photo.')
     return [dict(title='Network alone', rows=rows, note=note)]
 
 def _grey(size):
@@ -158,10 +163,13 @@ def layers(args, state, height, width):
                      'share of operations': f'{work/total:.0%}', 'ms': f'{min(times)/1e3:.2f}', 'GFLOP/s': f'{work/min(times)/1e3:.0f}',
                      'share of the measured rate': f'{work/min(times)/1e3/top:.0%}'})
     reached = sum(o[0] for o in large)/sum(o[1] for o in large)/1e3/top
-    target(f'share of the measured rate in the large convolutions at {height}×{width} ({len(large)} with 3 % of the operations or more each)', '60 %', f'{reached:.0%}', reached >= .6, f'{top:.0f} GFLOP/s in float32 by oneDNN, measured in the same run; these are ONNX Runtime\'s own convolutions')
+    target(f'share of the measured rate in the large convolutions at {height}×{width} ({len(large)} with 3 % of the operations '
+           f'or more each)', '60 %', f'{reached:.0%}', reached >= .6, f'{top:.0f} GFLOP/s in float32 by oneDNN, measured in the same run; '
+                                                                      f'these are ONNX Runtime\'s own convolutions')
     return dict(title=f'The shipped model\'s large convolutions at {height}×{width}', rows=rows,
                 note='The fastest run in ONNX Runtime\'s profile, wall clock; float32. They account for '
-                + f'{sum(o[0] for o in large)/total:.0%} of all convolution operations; together they reach {reached:.0%} of the measured rate.')
+                + f'{sum(o[0] for o in large)/total:.0%} of all convolution operations; together they reach {reached:.0%} of the '
+                  f'measured rate.')
 
 
 # --- photos, files to files
@@ -184,7 +192,7 @@ def photo(args, state):
         r = quartiles([a['cpu']/b for a, b in zip(runs, codec)])
         state['times'][f'photo {mp}'] = dict(ours=[o['cpu'] for o in runs], codec=codec, fastai=theirs)
         peak_mb = subprocess.run([python, memory.__file__, str(mp)], capture_output=True, text=True, check=True,
-                                 env=env).stdout.splitlines()[-1].split('|')[2]  # through a small process: a child's peak begins at its parent's
+                                 env=env).stdout.splitlines()[-1].split('|')[2]  # in a small process: a child's peak starts at its parent's
         row = lambda what, cpu, peak='–', clock='–': {'megapixels': mp, 'what': what, 'processor s': cpu, 's wall clock, fastest': clock,
                                                       'peak MB': peak}
         rows += [row('decode + encode alone', shown(quartiles(codec))), row('`colorizer`, from start to written file',
@@ -192,9 +200,11 @@ def photo(args, state):
                  row('fastai: predict at 512 px, enlarge, write (Python and libraries already loaded)', f'{theirs[0]:.2f}')]
         if mp == sizes[0]:
             target(f'command start to written file, {mp} megapixels, ÷ its decode + encode', 'under 3', shown(r), r[0] < 3,
-                   f"starting alone (Python, numpy, ONNX Runtime, the model, a small photo) takes {state['start']:.2f} s, decode + encode {quartiles(codec)[0]:.2f} s")
+                   f"starting alone (Python, numpy, ONNX Runtime, the model, a small photo) takes {state['start']:.2f} s, decode + encode "
+                   f"{quartiles(codec)[0]:.2f} s")
     return [dict(title='Photos, file to file', rows=rows,
-                 note='A grey JPEG with grain, quality 90. fastai gives the size of its crop: brought to the photo\'s size by Pillow.'),
+                 note='A grey JPEG with grain, quality 90. fastai\'s result has the size of its crop; Pillow enlarges it to the '
+                      'photo\'s size.'),
                  begin]
 
 def _fastai_photo(learner, src, out):
@@ -246,7 +256,10 @@ def size(args, state):
         mb = sum(_installed(o) for o in found)/1e6 + (own/1e6 if names[0] == 'numpy' else 0)
         rows.append({'what': what, 'MB': f'{mb:.0f}', 'packages': len(found) + (names[0] == 'numpy')})
     return [dict(title='Installed sizes', rows=rows,
-                 note='Files of the packages installed here, and of all that they require, by their metadata. Weights come on top: those of DeOldify are 243 MB as ONNX, of DDColor 220 to 900 MB (their own pages). torch here is the build that pip gives: with CUDA\'s libraries on Linux.')]
+                 note='Files of the installed packages and of everything they require, according to their metadata. Weights come on top: '
+                      'DeOldify\'s are 243 MB as ONNX, DDColor\'s 220 to 900 MB (from their own pages). torch is the build that '
+                      'pip installs, '
+                      'which includes CUDA\'s libraries on Linux.')]
 
 def _wheel(source, tmp):
     "Bytes of the wheel made from a source checkout; None elsewhere"
@@ -279,7 +292,7 @@ def _installed(name):
 # --- training
 
 class Lesson7Loss:
-    "The feature loss of fastai's lesson 7 as that writes it: the whole of vgg16_bn, hooks, a pass for the target with gradients and one for the prediction"
+    "The feature loss as fastai's lesson 7 writes it: all of vgg16_bn, hooks, a pass with gradients for target and prediction"
     def __init__(self, vgg, layers, weights=(5, 15, 2)):
         from fastai.callback.hook import hook_outputs
         import torch
@@ -351,7 +364,9 @@ def training(args, state):
     target('training step with the feature loss, × lesson 7\'s, the same network, batch and loss', '2', ', '.join(f'{o:.2f}'
         for o in worst), min(worst) >= 2, f'sizes {", ".join(str(s) for s, _ in cases)}, encoder trained, then frozen, each')
     theirs.hooks.remove()
-    note = f'The same result: on random pictures lesson 7\'s loss is {want:.4f}, ours {got:.4f} in float32' + (f' and {rough:.4f} in bfloat16.' if half else '.') + ' Forward, loss and backward; the optimiser\'s step is the same for both and left out. VGG\'s weights are random.'
+    note = (f'The losses agree: on random pictures lesson 7\'s is {want:.4f}, ours {got:.4f} in float32'
+            + (f' and {rough:.4f} in bfloat16.' if half else '.')
+            + ' Forward, loss and backward; the optimiser\'s step is the same for both and not measured. VGG\'s weights are random.')
     return [dict(title='A step of training', rows=rows, note=note)]
 
 

@@ -78,14 +78,18 @@ def main():
         for i in range(args.rounds):
             for n in args.processes: runs[n].append(train(n, args.launcher, args.photos, tmp/f'{n}-{i}', args))
     seen = runs[args.processes[0]][0][0]
-    print(f'{seen} photos an epoch, {args.size} px, batches of {args.bs}, {args.rounds} rounds of {args.epochs} epochs, {args.launcher}; {os.cpu_count()} processors ({platform.machine()}), '
-          f'load {os.getloadavg()[0]:.1f} at the end; Python {platform.python_version()}, torch {version("torch")}, fastai {version("fastai")}\n')
-    print('| processes | photos/s, median (least–most) | against one | validation loss after 1 epoch | after the last |\n|---:|---:|---:|---:|---:|')
+    print(f'{seen} photos an epoch, {args.size} px, batches of {args.bs}, {args.rounds} rounds of {args.epochs} epochs, {args.launcher}; '
+          f'{os.cpu_count()} processors ({platform.machine()}), '
+          f'load {os.getloadavg()[0]:.1f} at the end; Python {platform.python_version()}, torch {version("torch")}, fastai '
+          f'{version("fastai")}\n')
+    print('| processes | photos/s, median (least–most) | against one | validation loss after 1 epoch | after the last '
+          '|\n|---:|---:|---:|---:|---:|')
     rates = {n: [seen/s for _, times, *_ in found for s in times] for n, found in runs.items()}
     for n, found in runs.items():
         assert all(o[3] == n for o in found), f'{found[0][3]} processes where {n} were asked for'
         loss = found[0][2]
-        print(f'| {n} | {statistics.median(rates[n]):.1f} ({min(rates[n]):.1f}–{max(rates[n]):.1f}) | {statistics.median(rates[n])/statistics.median(rates[args.processes[0]]):.2f} '
+        print(f'| {n} | {statistics.median(rates[n]):.1f} ({min(rates[n]):.1f}–{max(rates[n]):.1f}) | '
+              f'{statistics.median(rates[n])/statistics.median(rates[args.processes[0]]):.2f} '
               f'| {float(loss[0]["valid_loss"]):.4f} | {float(loss[-1]["valid_loss"]):.4f} |')
 
 

@@ -7,7 +7,8 @@ import numpy as np
 
 
 def interleaved(variants, budget=10., least=3, most=15):
-    "Name → processor seconds of each round. The variants take turns, `least` rounds or as many as fit the budget; a first one doesn't count, unless it is very slow"
+    """Name → processor seconds of each round. The variants take turns, for `least` rounds or as many as fit the budget; the first round
+    doesn't count, unless it is very slow."""
     times, begun, warm = {k: [] for k in variants}, time.process_time(), False
     while True:
         for name, f in variants.items():
@@ -89,12 +90,16 @@ def page(results):
     versions = ', '.join(f'{k} {v}' for k, v in m['versions'].items())
     out = ['# How fast', '', f"{m['cpu']} ({', '.join(m['has'])}), {m['cores']} cores, {m['system']}, Python {m['python']}, {versions}.",
            '',
-           'Times are processor time on one thread, which other work on the machine hardly affects; systems that are compared took turns in one process. Figures are medians '
+           'Times are processor time on one thread, which other work on the machine hardly affects; systems that are compared took turns '
+           'in one process. Figures are medians '
            'with quartiles in brackets; '
-           'a ratio is the median of the rounds\' ratios. Weights are random except the shipped model\'s, which makes no difference to speed.', '', '## Targets', '', table([t for s in sections.values() for t in s['targets']]), '']
+           'a ratio is the median of the rounds\' ratios. Weights are random except the shipped model\'s, which makes no '
+           'difference to speed.',
+           '', '## Targets', '', table([t for s in sections.values() for t in s['targets']]), '']
     for name, s in sections.items():
         made = s['made']
-        out += [f'## {name}', '', f"`{made['command']}`, {made['date']}, commit {made['commit']}, {made['minutes']:.1f} minutes; load of the machine at the start {made['load']}.", '']
+        out += [f'## {name}', '', f"`{made['command']}`, {made['date']}, commit {made['commit']}, {made['minutes']:.1f} minutes; load of "
+                                  f"the machine at the start {made['load']}.", '']
         for part in s['parts']:
             out += [f"**{part['title']}**", '', table(part['rows']), ''] + ([part['note'], ''] if part.get('note') else [])
     return '\n'.join(out)

@@ -16,7 +16,8 @@ def browser():
     sync = pytest.importorskip('playwright.sync_api', reason='playwright is not installed (pip install playwright)')
     if CHROMIUM is None: pytest.skip('there is no Chromium on this machine')
     with sync.sync_playwright() as p:
-        flags = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
+        flags = ['--no-sandbox', '--no-first-run',
+                 *(f'--disable-{o}' for o in 'gpu quic background-networking component-update sync'.split())]
         b = p.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield b
         b.close()
