@@ -652,6 +652,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'colorizer/inference/decoding.py'),
                                               'colorizer.inference.decoding._refused_tiff': ( 'library/decoding.html#_refused_tiff',
                                                                                               'colorizer/inference/decoding.py'),
+                                              'colorizer.inference.decoding._rewritten': ( 'library/decoding.html#_rewritten',
+                                                                                           'colorizer/inference/decoding.py'),
                                               'colorizer.inference.decoding._second_try': ( 'library/decoding.html#_second_try',
                                                                                             'colorizer/inference/decoding.py'),
                                               'colorizer.inference.decoding._text': ( 'library/decoding.html#_text',

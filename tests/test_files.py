@@ -490,6 +490,328 @@ def test_the_real_photos_are_in_colour_and_their_prints_are_not():
             assert not has_colour(np.asarray(Image.open(io.BytesIO(save(old, 'JPEG', quality=40))))), (path, dark)
 
 
+# What Pillow alone would get wrong: right, checked against another reader, or refused
+
+def y16(): return np.linspace(0, 65535, W*H).astype(np.uint16).reshape(H, W)  # all of the range
+
+def tif(a, **options):
+    "A TIFF by tifffile, which is not what we write with"
+    pytest.importorskip('tifffile').imwrite(data := io.BytesIO(), a, metadata=None, **options)
+    return data.getvalue()
+
+def tif12():
+    "Two samples in three bytes"
+    a = (y16() >> 4).reshape(-1, 2).astype(np.uint32)
+    both = (a[:, 0] << 12) | a[:, 1]
+    data = np.stack([both >> 16, both >> 8 & 255, both & 255], axis=1).astype(np.uint8).tobytes()
+    tags = {256: W, 257: H, 258: 12, 259: 1, 262: 1, 273: 122, 277: 1, 278: H, 279: len(data)}
+    head = b'II*\0\x08\0\0\0' + struct.pack('<H', len(tags)) + b''.join(struct.pack('<HHII', k, 4, 1, v) for k, v in tags.items()) + b'\0'*4
+    return head.ljust(122, b'\0') + data
+
+def planar(channels): return np.stack([y16()//(i + 1) + 900*i for i in range(channels)])
+
+def nodata(a, value):
+    a = a.copy()
+    a[5:9, 5:9] = value
+    return a
+
+def y32(): return (y16()/65535).astype(np.float32)
+
+def with_pixel(value):
+    a = y32()
+    a[0, 0] = value
+    return a
+
+def encoded(y): return np.where(y <= .0031308, 12.92*y, 1.055*y**(1/2.4) - .055)
+
+CUT, GUESS = 'outside clipped', 'no usual range'
+DELICATE = {  # name: (content, luma that is right, notes)
+    **{f'miniswhite16-{k}.tif': (lambda o=o: tif(65535 - y16(), photometric='miniswhite', **o), lambda: y16()/65535, [])
+       for k, o in dict(le={}, be=dict(byteorder='>'), deflate=dict(compression='zlib'), tiled=dict(tile=(16, 16)), big=dict(bigtiff=True)).items()},
+    'miniswhite-float.tif': (lambda: tif(1 - y32(), photometric='miniswhite'), y32, []),
+    **{f'planar16-{n}-{order}.tif': (lambda n=n, order=order: tif(planar(n), photometric='rgb', planarconfig='separate', byteorder=order, extrasamples=['unassalpha'] if n == 4 else None),
+        lambda: luma(np.moveaxis(planar(3), 0, -1)), []) for n, order in ((3, '<'), (3, '>'), (4, '<'))},
+    'packed12.tif': (tif12, lambda: (y16() >> 4)/4095, []),
+    'twelve-of-16.tif': (lambda: tif(y16() >> 4, extratags=[(281, 3, 1, 4095, True)]), lambda: (y16() >> 4)/4095, []),
+    'twelve-of-16-unsaid.tif': (lambda: tif(y16() >> 4), lambda: (y16() >> 4)/65535, ['very dark']),
+    'float-just-over-1.tif': (lambda: tif(with_pixel(1.0001)), y32, [CUT]),
+    'float-inf.tif': (lambda: tif(with_pixel(np.inf)), y32, [CUT]),
+    'float-nan.tif': (lambda: tif(with_pixel(np.nan)), y32, []),
+    'float-negative.tif': (lambda: tif(with_pixel(-.01)), y32, []),
+    'float-nodata.tif': (lambda: tif(nodata(y32(), -9999)), lambda: nodata(y32(), 0), []),
+    'float-nodata-said.tif': (lambda: tif(nodata(y32(), 777), extratags=[(42113, 2, 0, '777', True)]), lambda: nodata(y32(), 0), []),
+    'float-255.tif': (lambda: tif(y32()*255), y32, []),
+    'float-65535.tif': (lambda: tif(y32()*65535), y32, []),
+    'float-half.tif': (lambda: tif(y32().astype(np.float16), photometric='minisblack'), lambda: y32().astype(np.float16).astype(float), []),
+    'float-double.tif': (lambda: tif(y32().astype(np.float64)), y32, []),
+    'float-odd.tif': (lambda: tif(y32()*80 - 40), y32, [GUESS]),
+    'uint32.tif': (lambda: tif((y32().astype(np.float64)*(2**32 - 1)).astype(np.uint32)), y32, []),
+    'uint32-16-bits.tif': (lambda: tif(y16().astype(np.uint32)), y32, []),
+    'int32.tif': (lambda: tif((y32().astype(np.float64)*(2**31 - 1)).astype(np.int32)), y32, []),
+    'int16.tif': (lambda: tif((y16() >> 1).astype(np.int16)), y32, []),
+    'gamma8.png': (lambda: with_gamma(save(Image.fromarray((y16() >> 8).astype(np.uint8)), 'PNG'), 1.), lambda: encoded((y16() >> 8)/255), []),
+    'gamma16.png': (lambda: with_gamma(save(Image.fromarray(y16()), 'PNG'), 1.), lambda: encoded(y16()/65535), []),
+    'gamma-usual.png': (lambda: with_gamma(save(Image.fromarray(y16()), 'PNG'), 1/2.2), lambda: y16()/65535, []),
+    **{f'grey-gamma-{g}-{bits}.tif': (lambda g=g, bits=bits: save(Image.fromarray(y16() if bits == 16 else (y16() >> 8).astype(np.uint8)), 'TIFF', icc_profile=curve(b'GRAY', g)),
+        lambda g=g, bits=bits: encoded((y16()/65535 if bits == 16 else (y16() >> 8)/255)**(round(g*256)/256)), []) for g in (1., 1.8, 2.2, 2.4) for bits in (8, 16)},
+}
+
+def with_gamma(data, gamma): return data[:33] + chunk(b'gAMA', struct.pack('>I', round(gamma*100000))) + data[33:]
+
+
+@pytest.mark.parametrize('name', DELICATE)
+def test_numbers_mean_what_the_file_says(command, name, tmp_path):
+    make, right, notes = DELICATE[name]
+    (tmp_path/name).write_bytes(make())
+    status, stdout, stderr = command(name, '-o', 'out.png')
+    assert status == 0 and len(stderr) == len(notes) and all(n in o for n, o in zip(notes, stderr)), stderr
+    with Image.open(tmp_path/'out.png') as img: deep = any(';16' in str(o[-1]) for o in img.tile)
+    got = luma(unpack_png((tmp_path/'out.png').read_bytes())[..., :3]) if deep else luma(np.asarray(Image.open(tmp_path/'out.png').convert('RGB')))
+    off = abs(got - right())
+    off[0, 0] = 0  # the odd pixel
+    assert off.max() < (.003 if name == 'float-odd.tif' else .0005 if deep else .0045), off.max()  # 8 bits are rounded twice
+    assert deep == ('8' not in name or '16' in name or 'float' in name)
+
+
+def dng():
+    "What a raw file looks like to Pillow: a thumbnail, and the picture in a directory below it"
+    tifffile = pytest.importorskip('tifffile')
+    with tifffile.TiffWriter(data := io.BytesIO()) as f:
+        f.write(np.asarray(colour().resize((90, 60))), subifds=1, subfiletype=1, photometric='rgb', metadata=None, extratags=[(50706, 1, 4, b'\1\4\0\0', True)])
+        f.write(np.asarray(grey(0, (300, 200))).astype(np.uint16)*257, photometric='cfa', metadata=None, extratags=[(33421, 3, 2, (2, 2), True), (33422, 1, 4, b'\0\1\1\2', True)])
+    return data.getvalue()
+
+def test_a_raw_file_is_developed_or_refused_but_never_its_thumbnail(command, tmp_path, monkeypatch):
+    (tmp_path/'photo.dng').write_bytes(dng())
+    with monkeypatch.context() as m:
+        m.setitem(sys.modules, 'rawpy', None)
+        status, stdout, stderr = command('photo.dng')
+        assert (status, stdout, len(stderr)) == (1, [], 1) and 'camera raw' in stderr[0] and 'unet-colorizer[raw]' in stderr[0]
+        (tmp_path/'photo.cr3').write_bytes(b'\0\0\0\x18ftypcrx ' + b'\0'*200)
+        assert 'camera raw' in command('photo.cr3')[2][0]
+    pytest.importorskip('rawpy')
+    status, stdout, stderr = command('photo.dng')
+    assert (status, stdout) == (0, ['photo_colour.png']) and Image.open(tmp_path/'photo_colour.png').size == (300, 200)
+
+
+def test_kinds_of_tiff_that_cannot_be_read_are_named(command, tmp_path):
+    for name, a, options in [('ga16', np.dstack([y16()]*2), dict(photometric='minisblack', extrasamples=['unassalpha'])), ('rgbf', np.dstack([y32()]*3), dict(photometric='rgb'))]:
+        (tmp_path/f'{name}.tif').write_bytes(tif(a, **options))
+        status, stdout, stderr = command(f'{name}.tif')
+        assert (status, stdout, len(stderr)) == (1, [], 1) and 'a kind of TIFF that cannot be read' in stderr[0] and ('16' in stderr[0] or '32' in stderr[0]), stderr
+
+
+@pytest.mark.parametrize('a', [y16().astype('>u2'), y16().astype(np.int32), y16().astype(np.uint32), y16().astype(np.int64), y16()/65535, y32().astype(np.float16),])
+def test_arrays_of_any_type(tiny, a):
+    got, want = tiny.colorize(a), tiny.colorize(y16())
+    assert abs(luma(np.asarray(got)) - luma(np.asarray(want))).max()*255 < 2 and 100 < luma(np.asarray(got)).mean()*255 < 150
+
+
+@pytest.mark.parametrize('a', [y32()*255, y16().astype(np.int32) - 9, y16().astype(np.uint32)*9, np.full((4, 4), 'x'), y32().astype(complex), np.zeros((3, 4, 5))])
+def test_arrays_that_are_no_pixels_are_refused(tiny, a):
+    for call in (tiny.colorize, to_pixels, tiny.colorize_array):
+        with pytest.raises(PhotoError) as e: call(a)
+        assert '\n' not in str(e.value)
+
+
+def damaged_text():
+    data = text_png()
+    at = data.index(b'tEXt') + 8
+    return data[:at] + b'!' + data[at + 1:]
+
+@pytest.mark.parametrize('name, make, note', [('text.png', damaged_text, 'left out'), ('noeoi.jpg', lambda: save(grey(), 'JPEG')[:-2], 'end mark'),
+    ('noeoi-colour.jpg', lambda: save(grey().convert('RGB'), 'JPEG', progressive=True)[:-2], 'end mark')])
+def test_what_browsers_show_is_coloured(command, name, make, note, tmp_path):
+    (tmp_path/name).write_bytes(make())
+    status, stdout, stderr = command(name, '-o', 'out.png')
+    assert status == 0 and len(stderr) == 1 and note in stderr[0], stderr
+    want = grey() if name == 'text.png' else Image.open(io.BytesIO(save(grey(), 'JPEG')))
+    assert abs(luma(np.asarray(Image.open(tmp_path/'out.png')))*255 - np.asarray(want)).mean() < 1
+
+
+@pytest.mark.parametrize('n', [3, 30, 300])
+def test_a_jpeg_that_lacks_more_than_its_end_mark_is_refused(command, n, tmp_path):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (H, W), np.uint8))
+    (tmp_path/'a.jpg').write_bytes(save(noise, 'JPEG', quality=95)[:-n - 2])
+    assert command('a.jpg')[0] == 1
+
+
+def lossless_jpeg():
+    "An even grey: every difference to the left neighbour is 0, which takes one bit (ITU-T T.81, annex H)"
+    def part(kind, data): return b'\xff' + bytes([kind]) + struct.pack('>H', len(data) + 2) + data
+    table, frame = b'\0' + bytes([1] + [0]*15) + b'\0', struct.pack('>BHHB', 8, H, W, 1) + b'\1\x11\0'
+    return b'\xff\xd8' + part(0xc4, table) + part(0xc3, frame) + part(0xda, b'\1\1\0\1\0\0') + b'\0'*(W*H//8) + b'\xff\xd9'
+
+def test_a_lossless_jpeg(command, tmp_path):
+    try: Image.open(io.BytesIO(lossless_jpeg())).load()
+    except OSError: pytest.skip('this Pillow reads no lossless JPEG')
+    (tmp_path/'a.jpg').write_bytes(lossless_jpeg())
+    status, stdout, stderr = command('a.jpg')
+    assert (status, stderr) == (0, []) and abs(luma(np.asarray(Image.open(tmp_path/'a_colour.jpg')))*255 - 128).max() < 2
+
+
+@needs_heic
+@pytest.mark.parametrize('name', ['grey.jpg', 'deep.png', 'alpha.webp'])
+def test_heic_from_other_formats(model, name, tmp_path):
+    "In a process of its own: nothing else has loaded the plugin"
+    (tmp_path/name).write_bytes(KINDS[name][0]())
+    r = piped(model, tmp_path, name, '-o', 'out.heic')
+    assert r.returncode == 0 and open_photo(tmp_path/'out.heic').size == (W, H), r
+
+
+def test_heic_without_its_plugin_says_what_to_install(command, tmp_path, monkeypatch):
+    grey().save(tmp_path/'a.png')
+    monkeypatch.setitem(sys.modules, 'pillow_heif', None)
+    status, stdout, stderr = command('a.png', '-o', 'a.heic')
+    assert (status, stdout, len(stderr)) == (1, [], 1) and 'unet-colorizer[heic]' in stderr[0] and os.listdir(tmp_path) == ['a.png']
+
+
+def test_metadata_that_is_hard_to_keep(command, tmp_path):
+    "The resolution turns with the photo; a second comment and the long part of XMP stay"
+    turned = exif(6)
+    turned.update({Tag.XResolution: 300., Tag.YResolution: 150., Tag.ResolutionUnit: 2})
+    long = b'http://ns.adobe.com/xmp/extension/\0' + b'0'*32 + struct.pack('>II', 9, 0) + b'long part'
+    data = segment(segment(segment(save(grey(), 'JPEG', exif=turned, dpi=(300, 150), xmp=XMP), 0xe1, long), 0xfe, b'the first'), 0xfe, b'the second')
+    (tmp_path/'a.jpg').write_bytes(data)
+    assert command('a.jpg')[::2] == (0, [])
+    out, kept = (tmp_path/'a_colour.jpg').read_bytes(), Image.open(tmp_path/'a_colour.jpg')
+    assert kept.info['dpi'] == (150, 300) and (kept.getexif()[Tag.XResolution], kept.getexif()[Tag.YResolution]) == (150, 300)
+    assert long in out and out.count(b'the first') == 1 and out.count(b'the second') == 1
+
+
+@pytest.mark.parametrize('name, out, note', [('text.png', 'a.jpg', 'text fields'), ('everything.jpg', 'a.png', 'IPTC'), ('once.gif', 'a.png', 'comment')])
+def test_what_another_format_cannot_hold_is_said(command, name, out, note, tmp_path):
+    (tmp_path/name).write_bytes(KINDS[name][0]())
+    status, _, stderr = command(name, '-o', out)
+    assert status == 0 and any(note in o for o in stderr), stderr
+
+
+def bw(): return Image.fromarray(np.where(np.asarray(grey()) > 128, 255, 0).astype(np.uint8))
+
+def ppm16(): return b'P6 60 40 65535\n' + np.dstack([np.asarray(deep())]*3).astype('>u2').tobytes()
+
+def sgi16(): return save(grey(), 'SGI', bpc=2)
+
+def jp2_16():
+    cv2 = pytest.importorskip('cv2')
+    return cv2.imencode('.jp2', np.dstack([np.asarray(deep())]*3))[1].tobytes()
+
+def heic10():
+    heif = pytest.importorskip('pillow_heif')
+    heif.register_heif_opener()
+    f = heif.from_bytes('RGB;16', (W, H), np.dstack([np.asarray(deep())]*3).astype('<u2').tobytes())
+    f.save(data := io.BytesIO(), quality=90)
+    return data.getvalue()
+
+def three_heic():
+    heic_plugin()
+    return several('HEIF', [grey(), grey(3), grey(5)])
+
+SAID = {'halftone.png': (lambda: save(bw(), 'PNG'), BLACK), 'halftone.tif': (lambda: save(bw(), 'TIFF'), BLACK), 'palette.png': (lambda: save(bw().quantize(2), 'PNG'), BLACK), 'palette.gif': (lambda: save(bw(), 'GIF'), BLACK),
+        'wide.ppm': (ppm16, BITS), 'wide.jp2': (jp2_16, BITS), 'wide.heic': (heic10, BITS), 'three.heic': (three_heic, 'holds 3 pictures')}
+
+@pytest.mark.parametrize('name', SAID)
+def test_what_is_dropped_is_said(command, name, tmp_path, monkeypatch):
+    make, note = SAID[name]
+    if name.endswith('.heic') and not heic_plugin(): pytest.skip('pillow-heif is not installed')
+    (tmp_path/name).write_bytes(make())
+    monkeypatch.setattr('colorizer.inference.decoding._opencv_pixels', lambda img: 1/0)
+    status, _, stderr = command(name, '-o', 'out.png')
+    assert status == 0 and [note in o for o in stderr] == [True], stderr
+
+
+def test_a_wide_ppm_keeps_its_bits_with_opencv(command, tmp_path):
+    pytest.importorskip('cv2')
+    (tmp_path/'deep.ppm').write_bytes(ppm16())
+    assert command('deep.ppm', '-o', 'deep_out.png')[::2] == (0, [])
+    deep_luma(tmp_path/'deep_out.png')
+
+
+@pytest.mark.parametrize('make, mark', [(grey, (30, 40, 160)), (sepia, (30, 40, 160)), (grey, (255, 140, 0)), (sepia, (255, 140, 0))])
+def test_ink_and_a_date_stamp_do_not_make_a_colour_photo(command, make, mark, tmp_path):
+    img = make().convert('RGB').resize((600, 400))
+    img.paste(mark, (430, 330, 580, 380))  # 3 % of the area
+    img.save(tmp_path/'a.png')
+    assert command('a.png', '--skip-colour')[1:] == (['a_colour.png'], [])
+
+
+# What folders hold besides photos
+
+def test_two_photos_that_want_one_result_give_the_same_answer_every_time(command, tmp_path):
+    (tmp_path/'F').mkdir()
+    grey().save(tmp_path/'F'/'a.tga')
+    grey(5).save(tmp_path/'F'/'b.png')
+    (tmp_path/'F'/'b.png').rename(tmp_path/'F'/'a.tga.png')
+    said, results = [], []
+    for _ in range(3):
+        status, _, stderr = command('F')
+        said.append((status, stderr[1:]))
+        results.append((tmp_path/'F_colour'/'a.tga.png').read_bytes())
+    assert said[0] == said[1] == said[2] and said[0][0] == 1 and 'a.tga' in said[0][1][0] and len(set(results)) == 1
+
+
+def test_names_that_are_not_utf8(model, tmp_path):
+    if sys.platform in ('darwin', 'win32'): pytest.skip('no such names there')
+    (tmp_path/'N').mkdir()
+    name = os.fsdecode(b'bad\xe9\xe8name.jpg')
+    grey().save(tmp_path/'N'/name)
+    for words, out in [(['N'], b'N_colour/bad\xe9\xe8name.jpg'), ([f'N/{name}', '-o', 'N_colour/x.png'], b'N_colour/x.png'), ([f'N/{name}'], b'N/bad\xe9\xe8name_colour.jpg')]:
+        r = piped(model, tmp_path, *words)
+        assert (r.returncode, r.stdout.strip()) == (0, out) and os.path.exists(tmp_path/os.fsdecode(out)), r
+    assert {b'1 coloured', b'1 done before'} <= set(piped(model, tmp_path, 'N').stderr.splitlines()[-1].removeprefix(b'colorizer: ').split(b', '))  # the last result lies among the photos
+
+
+def test_what_is_left_out_of_a_folder_is_mentioned(command, tmp_path, monkeypatch):
+    (tmp_path/'X').mkdir()
+    monkeypatch.setattr('colorizer.inference.folders.can_read_raw', lambda: False)
+    for o in ('a.dng', 'b.CR2', 'c.jxl', 'd.mp4', 'e.mov', 'letter.doc'): (tmp_path/'X'/o).write_bytes(b'x')
+    status, stdout, stderr = command('X')
+    assert status == 1 and any('2 camera raw files left out' in o for o in stderr) and any('2 video clips left out' in o for o in stderr) and any('1 picture' in o for o in stderr), stderr
+    grey().save(tmp_path/'X'/'f.png')
+    status, stdout, stderr = command('X')
+    assert (status, len(stdout)) == (0, 1) and any('2 video clips' in o for o in stderr) and not any('letter' in o for o in stderr)
+
+
+@pytest.mark.parametrize('word', ['', 'https://example.org/a.jpg', 's3://museum/a.jpg'])
+def test_words_that_are_no_file(command, word, tmp_path):
+    status, stdout, stderr = command(word)
+    assert (status, stdout, len(stderr)) == (1, [], 1) and ('name' in stderr[0] or 'address' in stderr[0]), stderr
+
+
+def test_the_same_photo_twice_and_names_that_are_too_long(command, tmp_path):
+    grey().save(tmp_path/'a.png')
+    status, stdout, _ = command('a.png', './a.png')
+    assert (status, stdout) == (0, ['a_colour.png'])
+    assert 'too long' in command('a.png', '-o', 'x'*300 + '.png')[2][0]
+
+
+def test_bytes_of_other_types_and_threads_that_cannot_be(tiny, model):
+    data = save(grey(), 'PNG')
+    want = np.asarray(tiny.colorize(data))
+    for o in (bytearray(data), memoryview(data)): assert np.array_equal(np.asarray(tiny.colorize(o)), want)
+    for n in (0, -1):
+        with pytest.raises(ValueError, match='threads must be at least 1'): Colorizer(model, threads=n)
+
+
+def test_an_rgb_profile_stays_with_the_picture(tiny):
+    profile = curve(b'RGB ', 1.8)
+    assert tiny.colorize(save(grey(), 'JPEG', icc_profile=profile)).info['icc_profile'] == profile
+    assert next(tiny.colorize_batch([save(grey(), 'JPEG', icc_profile=profile)])).info['icc_profile'] == profile
+    assert 'icc_profile' not in tiny.colorize(grey()).info
+
+
+@pytest.mark.parametrize('version, quota, cores', [(2, '150000 100000', 2), (2, '50000 100000', 1), (2, 'max 100000', 8), (1, ('300000', '100000'), 3), (1, ('-1', '100000'), 8)])
+def test_threads_follow_the_quota_of_a_container(version, quota, cores, tmp_path, monkeypatch):
+    from colorizer.inference.colorizer import _threads
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(range(8)), raising=False)
+    (tmp_path/'self').write_text('0::/docker/abc\n' if version == 2 else '4:cpu,cpuacct:/docker/abc\n3:memory:/docker/abc\n')
+    here = tmp_path/('' if version == 2 else 'cpu')/'docker'/('' if version == 2 else 'abc')  # of version 2, in a folder above
+    here.mkdir(parents=True)
+    files = {'cpu.max': quota} if version == 2 else {'cpu.cfs_quota_us': quota[0], 'cpu.cfs_period_us': quota[1]}
+    for k, v in files.items(): (here/k).write_text(v)
+    assert _threads(tmp_path, tmp_path/'self') == cores
+
+
 # Files that nobody would think of
 
 FUZZ = int(os.environ.get('FUZZ', 0))  # so many files, different ones at each run; else a few hundred, always the same

@@ -80,6 +80,20 @@ def _planes(img):
     out.format, out.info = img.format, dict(img.info) | dict(exif=img.getexif().tobytes())
     return out
 
+# %% ../../nbs/library/decoding.ipynb #995aba55
+_TAGS = 271, 272, 274, 281, 306, 315, 700, 33432, 33723, 34675, 42113  # camera, orientation, white, date, author, XMP, copyright, IPTC, profile, no data
+
+def _rewritten(data):
+    "A TIFF that only tifffile reads, as one that Pillow reads. Raises an exception if it isn't grey or RGB of a usual type"
+    from tifffile import imwrite
+    with _tifffile(data) as f:
+        page, a = f.pages[0], f.pages[0].asarray()
+        tags = [(o.code, o.dtype, o.count, o.value, True) for o in page.tags if o.code in _TAGS]
+    if a.dtype.kind == 'f': a = a.astype(np.float32)
+    if len(f.pages) > 1 or not (a.ndim == 2 or a.shape[2:] == (3,) and a.dtype.kind == 'u'): raise ValueError(a.shape)
+    imwrite(out := io.BytesIO(), a, byteorder='<', photometric=page.photometric, extratags=tags, metadata=None, software=False)
+    return Image.open(out)
+
 # %% ../../nbs/library/decoding.ipynb #d367bca6
 def _refused_tiff(data):
     "What to say of a TIFF that Pillow can't read, or None if it isn't one"
@@ -144,7 +158,7 @@ def _with_end(img):
     def pixels(filler):
         with Image.open(io.BytesIO(data + filler + b'\xff\xd9')) as o: return o.tobytes()
     with suppress(OSError):
-        if pixels(b'') != pixels(b'\x5a\xa5'*64): return None
+        if data.endswith(b'\xff') or len({pixels(o*64) for o in (b'', b'\x5a', b'\xb7', b'\xe9')}) > 1: return None  # bits 00, 01, 10, 11 …
         out = Image.open(io.BytesIO(data + b'\xff\xd9'))
         if img.mode == 'YCbCr': out.draft('YCbCr', None)
         out.load()
@@ -174,6 +188,7 @@ def _second_try(source, error):
         add_note(img, 'damaged fields beside the picture were left out')
         return img
     if isinstance(source, (str, os.PathLike)) and Path(source).suffix.lower() in RAW_SUFFIXES: return _develop(data)
+    with suppress(Exception): return _rewritten(data)
     if said := _refused_tiff(data): raise PhotoError(said)
     raise error
 

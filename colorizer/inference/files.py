@@ -231,7 +231,7 @@ def _note_losses(f, fmt):
     texts = _own_texts(f.img)
     if texts: f.note(f'its text fields ({", ".join(list(texts)[:3])}) have no place in {fmt} and were left out')
     if _iptc(f.img): f.note(f'its IPTC captions were not carried over to {fmt}')
-    if f.img.info.get('comment') and fmt not in ('JPEG', 'GIF'): f.note(f'its comment has no place in {fmt} and was left out')
+    if f.img.info.get('comment') and kin in ('JPEG', 'GIF') and fmt not in ('JPEG', 'GIF'): f.note(f'its comment has no place in {fmt} and was left out')
 
 def _dpi(f):
     "Dots per inch of the upright photo, or None where the file doesn't say so or says nonsense"
