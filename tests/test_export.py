@@ -24,7 +24,8 @@ def weights(tmp_path_factory):
     model = create_unet('mobilenet_v2', pretrained=False)
     nn.init.normal_(model.decoder.out.weight, std=.05)
     with torch.no_grad():
-        for m in [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]: m.running_mean.uniform_(-.2, .2), m.running_var.uniform_(.5, 2.)
+        for m in [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]:
+            m.running_mean.uniform_(-.2, .2), m.running_var.uniform_(.5, 2.)
     return save_weights(model, tmp_path_factory.mktemp('run')/'last.safetensors', {'seed': 7, 'photos': 'made up'}), model.eval()
 
 

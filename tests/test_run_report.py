@@ -10,15 +10,19 @@ from colorizer.training.run_report import commands, read_run, state_of, write_re
 
 STAGES = [dict(size=64, bs=32, frozen_epochs=1, epochs=8, frozen_lr=2e-3, lr=1.5e-3, encoder_factor=.05),
           dict(size=128, bs=16, frozen_epochs=0, epochs=4, frozen_lr=1e-3, lr=1e-3, encoder_factor=.05)]
-CONFIG = dict(stages=STAGES, options={'vivid': 6.}, photos=dict(train=900, valid=100, sources=['photos']), model=dict(name='mobilenet_v2', head='chroma'),
-              parameters=4_000_000, start=None, seed=42, device='cpu', precision='float32', processes=1, versions=dict(torch='2'), commit=None, begun='2026-01-01')
-LOG = ['2026-01-01 22:00:00 64 px begins: 900 photos an epoch', '2026-01-01 23:10:00 64 px is over: levelled off', '2026-01-01 23:10:01 128 px begins: 900 photos']
+CONFIG = dict(stages=STAGES, options={'vivid': 6.}, photos=dict(train=900, valid=100, sources=['photos']),
+    model=dict(name='mobilenet_v2', head='chroma'),
+              parameters=4_000_000, start=None, seed=42, device='cpu', precision='float32', processes=1, versions=dict(torch='2'),
+              commit=None, begun='2026-01-01')
+LOG = ['2026-01-01 22:00:00 64 px begins: 900 photos an epoch', '2026-01-01 23:10:00 64 px is over: levelled off',
+    '2026-01-01 23:10:01 128 px begins: 900 photos']
 
 
 def row(stage, epoch, **kw):
     loss = {'pixel': 1/epoch, 'gram_8': 9/epoch**2}
     return dict(stage=stage, epoch=epoch, size=64*stage, frozen=epoch == 1, cooling=epoch in (5, 8), train_loss=sum(loss.values())) | {
-        f'train_{k}': v for k, v in loss.items()} | dict(valid_loss=1.1*sum(loss.values())) | {f'valid_{k}': 1.1*v for k, v in loss.items()} | dict(
+        f'train_{k}': v for k, v in loss.items()} | dict(valid_loss=1.1*sum(loss.values())) | {f'valid_{k}': 1.1*v for k,
+        v in loss.items()} | dict(
         batch_psnr=20 + epoch/10, colour_share=.5 + epoch/50, smoothed=1., note='') | kw
 
 
@@ -65,12 +69,15 @@ def written(folder): return write_report(folder).read_text(encoding='utf-8')
 @pytest.fixture(scope='module')
 def full(tmp_path_factory):
     "A finished run with everything"
-    test = dict(photos=100, source='DIV2K', rows=[dict(name='colorizer', psnr=24.125, ciede2000=10., colourfulness=30.), dict(name='grey', psnr=22., ciede2000=12.)])
-    return make(tmp_path_factory.mktemp('full'), log=LOG + ['2026-01-02 00:10:01 done: the model is model.onnx'], grids=('stage1_64px.jpg', 'sizes.jpg'), test=test)
+    test = dict(photos=100, source='DIV2K', rows=[dict(name='colorizer', psnr=24.125, ciede2000=10., colourfulness=30.),
+        dict(name='grey', psnr=22., ciede2000=12.)])
+    return make(tmp_path_factory.mktemp('full'), log=LOG + ['2026-01-02 00:10:01 done: the model is model.onnx'],
+        grids=('stage1_64px.jpg', 'sizes.jpg'), test=test)
 
 
 def test_a_report_needs_no_torch(full):
-    code = 'import sys; from colorizer.training.run_report import write_report; print(write_report(sys.argv[1])); sys.exit(bool({"torch", "fastai", "matplotlib.pyplot"} & set(sys.modules)))'
+    code = ('import sys; from colorizer.training.run_report import write_report; print(write_report(sys.argv[1])); '
+            'sys.exit(bool({"torch", "fastai", "matplotlib.pyplot"} & set(sys.modules)))')
     r = subprocess.run([sys.executable, '-c', code, full], capture_output=True, text=True)
     assert (r.returncode, r.stdout.strip()) == (0, str(full/'report.html')), r.stderr
 
@@ -102,10 +109,12 @@ def test_grey_and_the_start_stand_beside_the_best_epoch(tmp_path):
     before = written(folder)
     base = {'1': dict(grey=dict(loss=5., batch_psnr=20., colour_share=0., pixel=2.), begin=dict(loss=4., batch_psnr=21., colour_share=.3))}
     (folder/'baselines.json').write_text(json.dumps(base))
-    (folder/'comparison.json').write_text(json.dumps(dict(size=64, photos=12, figures={'the start (default)': dict(psnr=24.5, colour=.77), 'this run': dict(psnr=24., colour=.5)})))
+    (folder/'comparison.json').write_text(json.dumps(dict(size=64, photos=12,
+        figures={'the start (default)': dict(psnr=24.5, colour=.77), 'this run': dict(psnr=24., colour=.5)})))
     html = written(folder)
     rows = {o[0]: o[1:] for o in Elements(html.replace('\N{NO-BREAK SPACE}', ' ')).rows if o}
-    assert rows['1. 64 px, left grey'][:3] == ['5.0000', '20.00 dB', '0%'] and rows['1. 64 px, at the start'][:3] == ['4.0000', '21.00 dB', '30%']
+    assert rows['1. 64 px, left grey'][:3] == ['5.0000', '20.00 dB', '0%'] and rows['1. 64 px, at the start'][:3] == ['4.0000',
+        '21.00 dB', '30%']
     assert rows['the start (default)'] == ['24.50 dB', '77%'] and rows['this run'] == ['24.00 dB', '50%']
     assert html.count('stroke-dasharray: 1.2,1.98') > before.count('stroke-dasharray: 1.2,1.98')  # the dotted line of grey
     (folder/'baselines.json').write_text('[')
@@ -114,7 +123,8 @@ def test_grey_and_the_start_stand_beside_the_best_epoch(tmp_path):
 
 
 def test_the_recipe_and_where_the_run_departs_from_it(tmp_path):
-    recipe = dict(name='article', lines={'network': 'ResNet-34', '64 px': 'at most 50 epochs'}, departures=['arch: mobilenet_v2 instead of resnet34'])
+    recipe = dict(name='article', lines={'network': 'ResNet-34', '64 px': 'at most 50 epochs'},
+        departures=['arch: mobilenet_v2 instead of resnet34'])
     page = Elements(written(make(tmp_path/'run', CONFIG | dict(recipe=recipe))))
     assert ['64 px', 'at most 50 epochs'] in page.rows and 'arch: mobilenet_v2 instead of resnet34' in page.text
     assert 'to the letter' in written(make(tmp_path/'run', CONFIG | dict(recipe=recipe | dict(departures=[]))))
@@ -139,14 +149,16 @@ def test_nothing_can_break_out(tmp_path):
                            model=dict(name=bad), parameters=bad, start=bad, device=bad, precision=bad, begun=bad)
     history = [row(1, e, note=bad) | {f'valid_{bad}': 1., f'train_{bad}': 1.} for e in (1, 2)]
     name = '"\'><evil onx=1>&amp;' # a file's name holds no slash
-    folder = make(tmp_path/name, config, history, [bad, f'2026-01-01 10:00:00 stopped: {bad}'], (f'{name}.jpg',), dict(photos=bad, source=bad, rows=[dict(name=bad, psnr=1.)]))
+    folder = make(tmp_path/name, config, history, [bad, f'2026-01-01 10:00:00 stopped: {bad}'], (f'{name}.jpg',),
+        dict(photos=bad, source=bad, rows=[dict(name=bad, psnr=1.)]))
     (folder/'grids'/f'{name}2.jpg').write_bytes(b'no picture')
     page = Elements(written(folder))
     assert 'evil' not in [tag for tag, _ in page.tags] and not any('onx' in o for _, o in page.tags)
     assert page.text.count(bad) >= 12
 
 
-@pytest.mark.parametrize('history', [[row(1, 1)], [row(1, 1, valid_loss=float('nan'), train_loss=float('inf'))], [dict(epoch=1, train_loss=2., valid_loss=2.)]])
+@pytest.mark.parametrize('history', [[row(1, 1)], [row(1, 1, valid_loss=float('nan'), train_loss=float('inf'))],
+    [dict(epoch=1, train_loss=2., valid_loss=2.)]])
 def test_a_run_of_one_epoch(tmp_path, history):
     "No log, no grids, a configuration with nothing but sizes"
     page = Elements(written(make(tmp_path/'run', dict(stages=[dict(size=64), dict(size=128)]), history, log=None)))
@@ -186,11 +198,15 @@ def test_done_but_not_all_stages(tmp_path):
 
 
 @pytest.mark.parametrize('name, content, says', [
-    ('config.json', None, 'cannot be read'), ('config.json', '{"stages": [', 'not JSON'), ('config.json', b'\xff\xfe\x00', 'not JSON'), ('config.json', '[1]', 'no stages'),
+    ('config.json', None, 'cannot be read'), ('config.json', '{"stages": [', 'not JSON'), ('config.json', b'\xff\xfe\x00', 'not JSON'),
+    ('config.json', '[1]', 'no stages'),
     ('config.json', '{"stages": []}', 'no stages'), ('config.json', '{"stages": [{"size": "big"}]}', 'no stages'),
-    ('history.csv', None, 'cannot be read'), ('history.csv', '', 'no epochs'), ('history.csv', 'epoch,train_loss,valid_loss\n', 'no epochs'),
-    ('history.csv', b'\xff\xfe\x00', 'not CSV'), ('history.csv', 'epoch,train_loss,valid_loss\n1,2.5\n', 'row 1 has no number for valid_loss'),
-    ('history.csv', 'stage,epoch,train_loss,valid_loss\n3,1,2,2\n', 'stage that config.json does not name'), ('history.csv', 'epoch,train_loss,valid_loss\nnan,2,2\n', 'for epoch'),
+    ('history.csv', None, 'cannot be read'), ('history.csv', '', 'no epochs'),
+    ('history.csv', 'epoch,train_loss,valid_loss\n', 'no epochs'),
+    ('history.csv', b'\xff\xfe\x00', 'not CSV'), ('history.csv', 'epoch,train_loss,valid_loss\n1,2.5\n',
+    'row 1 has no number for valid_loss'),
+    ('history.csv', 'stage,epoch,train_loss,valid_loss\n3,1,2,2\n', 'stage that config.json does not name'),
+    ('history.csv', 'epoch,train_loss,valid_loss\nnan,2,2\n', 'for epoch'),
 ])
 def test_a_broken_run_is_one_line(tmp_path, name, content, says):
     folder = make(tmp_path/'run')
@@ -224,7 +240,8 @@ def test_the_old_report_stays_when_the_disk_is_full(tmp_path, monkeypatch):
 
 @pytest.fixture(scope='module')
 def chromium():
-    playwright, path = pytest.importorskip('playwright.sync_api'), shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
+    playwright = pytest.importorskip('playwright.sync_api')
+    path = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
     if path is None: pytest.skip('there is no Chromium')
     with playwright.sync_playwright() as p:
         browser = p.chromium.launch(executable_path=path, args=['--no-sandbox'])
@@ -238,12 +255,13 @@ def test_in_a_browser(full, tmp_path, chromium, width, scheme):
     "Nothing is fetched, nothing complains, nothing has to be scrolled sideways, and all pictures are there; also with everything unfolded"
     long = 'no_space_where_a_line_could_be_broken'*4
     config = CONFIG | dict(model={'name': long}, device=long, start=long, options={long: long}, photos=dict(sources=[long]))
-    young = make(tmp_path/long, config, [row(1, 1, note=long) | {f'valid_{long}': 1., f'train_{long}': 1.}], ['2026-01-01 10:00:00 stopped: ' + long], [f'{long}.jpg'])
+    young = make(tmp_path/long, config, [row(1, 1, note=long) | {f'valid_{long}': 1., f'train_{long}': 1.}],
+        ['2026-01-01 10:00:00 stopped: ' + long], [f'{long}.jpg'])
     for folder in (full, young):
         page, complaints, fetched = chromium.new_page(viewport=dict(width=width, height=800), color_scheme=scheme), [], []
-        page.on('console', lambda m: complaints.append(m.text))
-        page.on('pageerror', lambda e: complaints.append(str(e)))
-        page.on('request', lambda r: fetched.append(r.url))
+        page.on('console', lambda m, complaints=complaints: complaints.append(m.text))
+        page.on('pageerror', lambda e, complaints=complaints: complaints.append(str(e)))
+        page.on('request', lambda r, fetched=fetched: fetched.append(r.url))
         page.goto(write_report(folder).as_uri())
         page.evaluate('document.querySelectorAll("details").forEach(o => o.open = true)')
         assert page.evaluate('document.documentElement.scrollWidth') <= width

@@ -53,7 +53,9 @@ def work(tmp_path_factory):
     return folder
 
 
-def train_words(work, out): return ['train', work/'photos', '--out', out, *SMOKE, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors', '--cache', work/'cache']
+def train_words(work, out):
+    return ['train', work/'photos', '--out', out, *SMOKE, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors',
+        '--cache', work/'cache']
 
 
 @pytest.fixture(scope='module')
@@ -70,7 +72,8 @@ def facts(path):
 
 def test_a_run_leaves_everything_in_its_folder(run, work):
     names = {o.name for o in (work/'run').iterdir()}
-    assert names == {'config.json', 'baselines.json', 'history.csv', 'log.txt', 'checkpoint.pt', 'last.safetensors', 'best.safetensors', '32px.safetensors', '48px.safetensors',
+    assert names == {'config.json', 'baselines.json', 'history.csv', 'log.txt', 'checkpoint.pt', 'last.safetensors', 'best.safetensors',
+        '32px.safetensors', '48px.safetensors',
                      'grids', 'curves.png', 'model.onnx', 'report.html', 'test.json', 'tensorboard'}
     assert {o.name for o in (work/'run/grids').iterdir()} == {'stage1_32px.jpg', 'stage2_48px.jpg', 'sizes.jpg'}
     for picture in ('grids/sizes.jpg', 'curves.png'): Image.open(work/'run'/picture).load()
@@ -80,7 +83,8 @@ def test_a_run_leaves_everything_in_its_folder(run, work):
 
 def test_every_epoch_is_told_and_kept(run, work):
     rows = history(work/'run')
-    assert [(r['size'], r['frozen'], r['cooling']) for r in rows] == [('32', 'True', 'False'), ('32', 'False', 'False'), ('32', 'False', 'True'),
+    assert [(r['size'], r['frozen'], r['cooling']) for r in rows] == [('32', 'True', 'False'), ('32', 'False', 'False'),
+        ('32', 'False', 'True'),
                                                                       ('48', 'False', 'False'), ('48', 'False', 'True')]
     lines = [line.split()[:2] for line in run.stdout.splitlines() if line.startswith('   ') and line.split()[0].isdigit()]
     assert lines == [['1', 'frozen'], ['2', 'all'], ['3', 'cooling'], ['4', 'all'], ['5', 'cooling']]
@@ -90,7 +94,8 @@ def test_every_epoch_is_told_and_kept(run, work):
 
 def test_config_and_weights_say_how_they_came_about(run, work):
     config = json.loads((work/'run/config.json').read_text())
-    assert [s['size'] for s in config['stages']] == [32, 48] and config['photos']['train'] + config['photos']['valid'] == 4*len(sample_photos())
+    assert [s['size'] for s in config['stages']] == [32,
+        48] and config['photos']['train'] + config['photos']['valid'] == 4*len(sample_photos())
     assert config['options']['vivid'] == 6. and config['versions']['torch'] == torch.__version__.split('+')[0]
     f = facts(work/'run/last.safetensors')
     assert f['seed'] == 42 and f['history']['epoch'] == 5 and [s['size'] for s in f['recipe']] == [32, 48]
@@ -111,13 +116,15 @@ def test_the_model_colours_a_photo(run, work):
 
 def test_training_from_earlier_weights_and_from_the_default_model(run, work):
     for start, name in ((work/'run/last.safetensors', 'more'), ('default', 'tuned')):
-        r = colorizer('train', work/'photos', '--out', work/name, '--size', 32, '--bs', 4, '--frozen-epochs', 0, '--epochs', 1, '--lr', 0, '--from', start, '--cache', work/'cache')
+        r = colorizer('train', work/'photos', '--out', work/name, '--size', 32, '--bs', 4, '--frozen-epochs', 0, '--epochs', 1, '--lr', 0,
+            '--from', start, '--cache', work/'cache')
         assert r.returncode == 0, r.stderr
     with safe_open(work/'run/last.safetensors', 'np') as a, safe_open(work/'more/last.safetensors', 'np') as b:
         name = 'encoder.features.0.0.weight'
         np.testing.assert_allclose(b.get_tensor(name), a.get_tensor(name), atol=1e-6)  # at a rate of 0 nothing is learned
     tuned, shipped = work/'tuned.jpg', work/'shipped.jpg'
-    for out, more in ((tuned, ['--model', work/'tuned/model.onnx']), (shipped, [])): assert colorizer(sample_photos()['cat'], '-o', out, '--size', 192, *more).returncode == 0
+    for out, more in ((tuned, ['--model', work/'tuned/model.onnx']), (shipped, [])):
+        assert colorizer(sample_photos()['cat'], '-o', out, '--size', 192, *more).returncode == 0
     difference = np.abs(np.asarray(Image.open(tuned), float) - np.asarray(Image.open(shipped), float)).mean()
     assert difference < 1, difference
 
@@ -184,7 +191,8 @@ sys.exit(main())
 def half_written(work):
     "A run that was killed in the middle of writing its fifth file, a checkpoint of the second size"
     out = work/'half'
-    r = subprocess.run([sys.executable, '-c', PATCHED.format(n=5), *map(str, train_words(work, out))], capture_output=True, text=True, env=ENV)
+    r = subprocess.run([sys.executable, '-c', PATCHED.format(n=5), *map(str, train_words(work, out))], capture_output=True, text=True,
+        env=ENV)
     assert r.returncode == 9, r.stderr
     for o in out.glob('.*'): o.unlink()
     assert history(out)[-1]['size'] == '48'
@@ -204,7 +212,8 @@ def test_a_full_disk_loses_nothing(run, work, half_written):
     shutil.copytree(half_written, out)
     before = (out/'checkpoint.pt').read_bytes()
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before)//2},)*2)\n"
-    r = subprocess.run([sys.executable, '-c', limit + PATCHED.format(n=99), 'train', '--resume', '--out', str(out)], capture_output=True, text=True, env=ENV)
+    r = subprocess.run([sys.executable, '-c', limit + PATCHED.format(n=99), 'train', '--resume', '--out', str(out)], capture_output=True,
+        text=True, env=ENV)
     assert r.returncode == 1
     last = [o for o in r.stderr.splitlines() if o.strip()][-1]
     assert 'cannot be written' in last and 'make room' in last and '--resume' in last, r.stderr
@@ -289,8 +298,10 @@ def test_two_processes_end_with_the_same_weights(together):
 
 def test_two_processes_add_up_their_figures_and_one_writes(together, work):
     for one, two in zip(history(work/'one'), history(work/'two')):
-        for k in ('train_loss', 'valid_loss', 'batch_psnr', 'colour_share'): assert float(two[k]) == pytest.approx(float(one[k]), rel=1e-3), k
-    assert [o.split()[0] for o in (work/'two.txt').read_text().splitlines()] == [o.split()[0] for o in (work/'one.txt').read_text().splitlines()]
+        for k in ('train_loss', 'valid_loss', 'batch_psnr', 'colour_share'):
+            assert float(two[k]) == pytest.approx(float(one[k]), rel=1e-3), k
+    assert [o.split()[0] for o in (work/'two.txt').read_text().splitlines()] == [o.split()[0]
+        for o in (work/'one.txt').read_text().splitlines()]
 
 
 def test_two_processes_resume(work):
@@ -300,8 +311,10 @@ def test_two_processes_resume(work):
     for o in (work/'photos').iterdir():  # enough for each process to have one held out
         with Image.open(o) as img:
             for i in range(3): img.crop((i, i, 80, 80)).save(many/f'{o.stem}{i}.png')
-    words = ['train', many, '--out', out, '--recipe', 'fast', '--size', 32, '--bs', 4, '--frozen-epochs', 1, '--epochs', 2, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors', '--cache', work/'cache']
-    p = subprocess.Popen([*torchrun, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV, start_new_session=True)
+    words = ['train', many, '--out', out, '--recipe', 'fast', '--size', 32, '--bs', 4, '--frozen-epochs', 1, '--epochs', 2, '--arch',
+        'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors', '--cache', work/'cache']
+    p = subprocess.Popen([*torchrun, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV,
+        start_new_session=True)
     wait_for(out/'checkpoint.pt', p)
     os.killpg(p.pid, signal.SIGKILL); p.wait()
     assert len(history(out)) < 3
@@ -322,7 +335,8 @@ def test_div2k_is_trained_on_and_its_validation_set_is_kept_for_the_end(work, mo
         fetched.append(split + '-small'*small)
         return work/split
     monkeypatch.setattr(command, 'fetch_div2k', fetch)
-    r = colorizer('train', 'div2k', '--out', work/'div2k', '--recipe', 'fast', '--size', 32, '--bs', 4, '--frozen-epochs', 0, '--epochs', 1, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors')
+    r = colorizer('train', 'div2k', '--out', work/'div2k', '--recipe', 'fast', '--size', 32, '--bs', 4, '--frozen-epochs', 0, '--epochs',
+        1, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors')
     assert r.returncode == 0, r.stderr
     photos = json.loads((work/'div2k/config.json').read_text())['photos']
     assert fetched == ['train', 'valid'] and photos['train'] + photos['valid'] == 3*len(sample_photos())
@@ -335,7 +349,8 @@ def test_div2k_is_trained_on_and_its_validation_set_is_kept_for_the_end(work, mo
     (['{photos}', '--from', '{photos}/cat0.png'], 'cat0.png'),
     (['{photos}', '--encoder-weights', 'missing.safetensors'], 'missing.safetensors'),
     (['{photos}', '--epochs', '0', '--frozen-epochs', '0'], 'nothing to do'),
-    (['{photos}', '--recipe', 'smoke', '--bs', '500', '--arch', 'mobilenet_v2', '--encoder-weights', '{encoder}'], 'fewer than one batch of 500'),
+    (['{photos}', '--recipe', 'smoke', '--bs', '500', '--arch', 'mobilenet_v2', '--encoder-weights', '{encoder}'],
+    'fewer than one batch of 500'),
     (['{photos}', '--recipe', 'smoke', '--vgg', 'vgg16', '--vgg-weights', '{encoder}'], 'VGG weights'),
     (['{photos}', '--test', '{photos}', '--recipe', 'smoke'], 'all photos to train on are also photos to test on'),
     (['{photos}', '--lr', '1e-3', '1e-4'], 'give one value, or one for each of the 1 sizes'),
@@ -377,7 +392,8 @@ def test_resuming_on_other_photos_is_refused(run, work):
     changed = work/'changed'
     changed.mkdir()
     for o in (work/'photos').iterdir(): (changed/o.name).write_bytes(o.read_bytes())
-    words = ['train', changed, '--out', work/'moved', '--recipe', 'fast', '--size', 32, '--bs', 4, '--epochs', 1, '--frozen-epochs', 0, '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors']
+    words = ['train', changed, '--out', work/'moved', '--recipe', 'fast', '--size', 32, '--bs', 4, '--epochs', 1, '--frozen-epochs', 0,
+        '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors']
     assert colorizer(*words).returncode == 0
     next(changed.iterdir()).unlink()
     r = colorizer('train', '--resume', '--out', work/'moved')
@@ -408,13 +424,15 @@ def test_sixty_photos_and_fast_end_better_than_grey(work):
 
 
 def test_fine_tuning_that_makes_it_worse_keeps_the_start_and_says_so(work):
-    r = colorizer('train', work/'photos', '--out', work/'spoilt', '--size', 48, '--from', 'default', '--epochs', 3, '--lr', .3, '--early', 1, '--warmup', 0, '--cache', work/'cache')
+    r = colorizer('train', work/'photos', '--out', work/'spoilt', '--size', 48, '--from', 'default', '--epochs', 3, '--lr', .3, '--early',
+        1, '--warmup', 0, '--cache', work/'cache')
     assert r.returncode == 0, r.stderr
     base = json.loads((work/'spoilt/baselines.json').read_text())['1']
     assert base['begin']['loss'] < base['grey']['loss'] < min(float(r['valid_loss']) for r in history(work/'spoilt'))
     assert 'no epoch was better than the start, so the weights it began with are kept' in log(work/'spoilt')
     figures = json.loads((work/'spoilt/comparison.json').read_text())['figures']
-    assert list(figures) == ['left grey', 'the start (default)', 'this run'] and figures['this run'] == pytest.approx(figures['the start (default)'], rel=1e-3)
+    assert list(figures) == ['left grey', 'the start (default)',
+        'this run'] and figures['this run'] == pytest.approx(figures['the start (default)'], rel=1e-3)
     lines = log(work/'spoilt').splitlines()
     assert 'held out: left grey' in lines[2] or 'held out: left grey' in lines[1] and 'held-out photos at 48 px: left grey' in lines[-2]
 
@@ -427,7 +445,8 @@ def test_without_a_connection_one_line_names_the_files(work, monkeypatch, tmp_pa
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     r = colorizer('train', 'div2k', '--out', work/'offline')
     (line,) = r.stderr.strip().splitlines()
-    for o in ('resnet34-b627a593.pth', 'vgg16-397923af.pth', 'https://download.pytorch.org/models/', '--encoder-weights', '--vgg-weights'): assert o in line, line
+    for o in ('resnet34-b627a593.pth', 'vgg16-397923af.pth', 'https://download.pytorch.org/models/', '--encoder-weights', '--vgg-weights'):
+        assert o in line, line
     assert r.returncode == 1 and not (work/'offline').exists()
     r = colorizer('train', 'div2k', '--out', work/'offline', '--arch', 'efficientnet_lite2')
     assert 'vgg16-397923af.pth' in r.stderr and 'resnet34' not in r.stderr  # only what is missing
@@ -439,7 +458,9 @@ def test_help_and_config_agree_with_the_article(work, capsys):
     text, article = capsys.readouterr().out, in_words(RECIPES['article'])
     for k, v in article.items(): assert f'  {k:10} {v}' in text
     said = ' '.join(article.values())
-    for o in ('ResNet-34', 'DynamicUnet', 'RGB', 'pixels', 'VGG-16 features after layers 15, 22, 29', 'Gram', 'at most 50', 'at most 25', 'at most 10'): assert o in said
+    for o in ('ResNet-34', 'DynamicUnet', 'RGB', 'pixels', 'VGG-16 features after layers 15, 22, 29', 'Gram', 'at most 50', 'at most 25',
+            'at most 10'):
+        assert o in said
     assert list(article)[-4:] == ['64 px', '128 px', '256 px', '512 px']
 
 
@@ -449,7 +470,8 @@ def test_photos_to_test_on_are_never_trained_on(work):
     mixed.mkdir()
     for o in (work/'photos').iterdir(): (mixed/f'copy of {o.name}').write_bytes(o.read_bytes())
     held = [work/'photos/cat0.png', work/'photos/hopper1.png']
-    r = colorizer('train', mixed, '--out', work/'apart', '--recipe', 'smoke', '--size', 32, '--epochs', 1, '--frozen-epochs', 0, '--test', *held)
+    r = colorizer('train', mixed, '--out', work/'apart', '--recipe', 'smoke', '--size', 32, '--epochs', 1, '--frozen-epochs', 0, '--test',
+        *held)
     assert r.returncode == 0, r.stderr
     photos = json.loads((work/'apart/config.json').read_text())['photos']
     assert photos['train'] + photos['valid'] == 4*len(sample_photos()) - 2

@@ -49,7 +49,8 @@ def snapshot(
     "All that a run needs to continue from here as if it had never stopped"
     opt,parts,rows = learn.opt.state_dict(),learn.loss_parts,learn.stage_rows()
     at_best = bool(rows) and not batch and rows[-1]['valid_loss'] == learn.best_loss() # then the best weights need no copy
-    return dict(stage=parts.stage, history=parts.history, batch=batch, sums=dict(parts.sums) if batch else {}, accumulation=learn.accumulation,
+    return dict(stage=parts.stage, history=parts.history, batch=batch, sums=dict(parts.sums) if batch else {},
+        accumulation=learn.accumulation,
                 start_loss=learn.start_loss, at_best=at_best, best=None if at_best else learn.best,
                 model=learn.model.state_dict(), state=list(opt['state']), hypers=[dict(o) for o in opt['hypers']])
 
@@ -84,7 +85,8 @@ def load_checkpoint(path:str|Path)->dict:
     if not path.is_file(): raise TrainingError(f'{path}: no checkpoint there, so there is nothing to resume')
     try: saved = torch.load(path, map_location='cpu', weights_only=True)
     except Exception: raise TrainingError(f'{path}: damaged, or no checkpoint of a colorizer run') from None # torch raises many kinds
-    if not isinstance(saved, dict) or not {'model','history','state'} <= set(saved): raise TrainingError(f'{path}: no checkpoint of a colorizer run')
+    if not isinstance(saved, dict) or not {'model','history','state'} <= set(saved):
+        raise TrainingError(f'{path}: no checkpoint of a colorizer run')
     return saved
 
 # %% ../../nbs/library/checkpoints.ipynb #688eace0
@@ -111,7 +113,7 @@ class Interrupted(KeyboardInterrupt):
     "The run was asked to stop; everything is on disk"
 
 class Checkpoints(Callback):
-    "Keeps a run on disk: weights and checkpoint after every epoch, the checkpoint also every `minutes`, and when somebody asks the run to stop"
+    "Keeps a run on disk: weights and checkpoint after every epoch, the checkpoint also every `minutes` and when the run is asked to stop"
     order = 80
     def __init__(self,
         folder:RunFolder,

@@ -180,7 +180,8 @@ def prepare(
     except OSError as e: raise DataError(f'{folder}: the cache cannot be written ({e.strerror or e})') from None
     bad = {o: known[o]['skipped'] for o in photos if 'skipped' in known[o]}
     if len(bad)==len(photos): raise DataError(f'none of the {len(photos)} photos can be used, e.g. {photos[0]}: {bad[photos[0]]}')
-    if bad and progress: print(f'{len(bad)} of {len(photos)} photos skipped, e.g.', *(f'{k}: {v}' for k,v in list(bad.items())[:1]), file=sys.stderr)
+    if bad and progress:
+        print(f'{len(bad)} of {len(photos)} photos skipped, e.g.', *(f'{k}: {v}' for k,v in list(bad.items())[:1]), file=sys.stderr)
     return list(dict.fromkeys(folder/known[o]['file'] for o in photos if o not in bad))
 
 # %% ../../nbs/course/01_data.ipynb #7fd084e0
@@ -328,7 +329,7 @@ def split_photos(
 
 # %% ../../nbs/course/01_data.ipynb #cf2cef50
 class SeedBatch(Transform):
-    "Seeds what the transforms after it draw for a batch by the epoch, the number of the batch and the process; without an epoch it does nothing"
+    "Seeds what the transforms after it draw by the epoch, the number of the batch and the process; without an epoch it does nothing"
     epoch,batch,rank = None,0,0
     def encodes(self, x:torch.Tensor):
         if self.epoch is None: return x
@@ -338,7 +339,8 @@ class SeedBatch(Transform):
 
 class EpochDL(TfmdDL):
     "A loader whose order and crops follow from `epoch`, if that is set"
-    epoch,skip,share,limit = None,0,(0,1),0 # what the epoch is called, batches to leave out, (which, of how many processes), photos an epoch (0: all)
+    # what the epoch is called, batches to leave out, (which, of how many processes), photos an epoch (0: all)
+    epoch,skip,share,limit = None,0,(0,1),0
 
     def __len__(self): return min(self.n, self.limit or self.n)//(self.bs*self.share[1])
 
@@ -383,7 +385,8 @@ def colour_dls(
     if not valid: raise DataError('no photos to validate on: give some or leave `valid` out')
     device = torch.device(device or default_device())
     kw = dict(num_workers=num_workers, pin_memory=device.type=='cuda', device=device)
-    tfms,aug = [ToFloat(), GreyInput()], [SeedBatch(), *augmentations(max_lighting, max_warp), *([OldPrints(old_prints)] if old_prints else [])] if augment else []
+    tfms,aug = [ToFloat(), GreyInput()], [SeedBatch(), *augmentations(max_lighting, max_warp),
+        *([OldPrints(old_prints)] if old_prints else [])] if augment else []
     dls = DataLoaders(
         EpochDL(PhotoSet(train, size, min_scale if augment else None, 0), bs=bs, shuffle=True, drop_last=True, after_batch=tfms+aug, **kw),
         TfmdDL(PhotoSet(valid, size), bs=valid_bs or bs, after_batch=tfms, **kw), device=device)

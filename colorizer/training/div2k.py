@@ -32,8 +32,10 @@ class ZipOfPhotos:
 DIV2K_URL = 'https://data.vision.ee.ethz.ch/cvl/DIV2K/'
 TRAIN,VALID = range(1, 801),range(801, 901)
 DIV2K = dict(
-    train=ZipOfPhotos('DIV2K_train_HR.zip', TRAIN, size=3530603713, sha256='9d0b9c463f6e35b6c62cc6a930ee2224f670b34c1df841a57670f9acf0f6c335'),
-    valid=ZipOfPhotos('DIV2K_valid_HR.zip', VALID, size=448993893, sha256='20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc'))
+    train=ZipOfPhotos('DIV2K_train_HR.zip', TRAIN, size=3530603713,
+    sha256='9d0b9c463f6e35b6c62cc6a930ee2224f670b34c1df841a57670f9acf0f6c335'),
+    valid=ZipOfPhotos('DIV2K_valid_HR.zip', VALID, size=448993893,
+    sha256='20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc'))
 DIV2K_SMALL = dict(
     train=ZipOfPhotos('DIV2K_train_LR_x8.zip', TRAIN, 'x8', md5='613db1b855721b3d2b26f4194a1d22a6'),
     valid=ZipOfPhotos('DIV2K_valid_LR_x8.zip', VALID, 'x8', md5='c5aeea2004e297e9ff3abfbe143576a5'))
@@ -52,7 +54,8 @@ def check_folder(
     found = {_number(o): o.name for o in find_photos(folder)}
     names = {(i, archive.suffix): f'{i:04}{archive.suffix}.png' for i in archive.numbers}
     odd,lost = sorted(v for k,v in found.items() if k not in names),[v for k,v in names.items() if k not in found]
-    if odd and not names.keys() & found.keys(): problem = f'holds {odd[0]} where {lost[0]} is expected: photos at another scale, or of the other set'
+    if odd and not names.keys() & found.keys():
+        problem = f'holds {odd[0]} where {lost[0]} is expected: photos at another scale, or of the other set'
     elif odd: problem = f'holds {_some(odd)}, not in {archive.name}: are training and validation photos mixed up?'
     elif lost: problem = f'lacks {_some(lost)}'
     else: return
@@ -63,13 +66,15 @@ def _some(names): return str(names[0]) + (f' and {len(names)-1} more' if names[1
 def check_numbers(
     photos:list[Path], # to train on
 )->list[Path]: # `photos`
-    "Raise `DataError` if there are validation photos of DIV2K among them, or one of its photos at two scales. Only paths that name DIV2K are looked at"
+    "Raise `DataError` if there are validation photos of DIV2K among them, or a photo at two scales. Looks only at paths that name DIV2K"
     named = [(n,o) for o in photos if 'div2k' in str(o.absolute()).lower() and (n := _number(o))]
     held = [o for (i,_),o in named if i in VALID]
-    if held: raise DataError(f'{_some(held)}: validation photos of DIV2K, which are never trained on. Give the folder with 0001 to 0800 only')
+    if held:
+        raise DataError(f'{_some(held)}: validation photos of DIV2K, which are never trained on. Give the folder with 0001 to 0800 only')
     twice = [i for i,n in Counter(i for (i,_),_ in named).items() if n > 1]
     pair = [str(o) for (i,_),o in named if i in twice[:1]]
-    if pair: raise DataError(f'{pair[0]} and {pair[1]} are the same photo, which could be held out and trained on at once. Give one scale only')
+    if pair:
+        raise DataError(f'{pair[0]} and {pair[1]} are the same photo, which could be held out and trained on at once. Give one scale only')
     return photos
 
 # %% ../../nbs/library/div2k.ipynb #60c3bbf7
@@ -133,14 +138,16 @@ def _retry(url, part, tries, pause, timeout, progress):
         except OSError as e: raise DataError(f'{part}: cannot be written ({e.strerror or e})') from None
         have = _arrived(part)[0]
         fails,best = (0,have) if have>best else (fails+1,best)
-        if fails>=tries: raise DataError(f'{url}: download failed ({why}). What has arrived is kept: the next attempt resumes there') from None
+        if fails>=tries:
+            raise DataError(f'{url}: download failed ({why}). What has arrived is kept: the next attempt resumes there') from None
         time.sleep(pause*2**fails)
 
 # %% ../../nbs/library/div2k.ipynb #f327513b
 def _room(folder, need):
     "Raise `DataError` if `folder`'s disk has less than `need` bytes left"
     free = shutil.disk_usage(folder).free
-    if free < need: raise DataError(f'{folder}: {need/1e9:.1f} GB are needed, {free/1e9:.1f} GB are free. Make room or choose another folder')
+    if free < need:
+        raise DataError(f'{folder}: {need/1e9:.1f} GB are needed, {free/1e9:.1f} GB are free. Make room or choose another folder')
 
 # %% ../../nbs/library/div2k.ipynb #52676443
 def _is_as_expected(path, size, sha256, md5):
@@ -182,7 +189,8 @@ def _check_names(infos):
     "Raise `DataError` if a member of a zip file would land outside of the folder it is unpacked to"
     for o in infos:
         p = PureWindowsPath(o.filename)  # knows both kinds of slashes, and drives
-        if p.drive or p.root or '..' in p.parts or stat.S_ISLNK(o.external_attr>>16): raise DataError(f'unsafe name in the archive: {o.filename}')
+        if p.drive or p.root or '..' in p.parts or stat.S_ISLNK(o.external_attr>>16):
+            raise DataError(f'unsafe name in the archive: {o.filename}')
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 

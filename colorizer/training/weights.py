@@ -29,7 +29,8 @@ def read_weights(
     if not path.is_file(): raise UnetError(f"no weights file at {path}")
     try: state,meta = _read(path)
     except Exception as e:
-        why = 'it holds code or objects besides tensors, which are not loaded' if 'allowed global' in str(e) else 'it is damaged, or no weights file'
+        code = 'allowed global' in str(e)
+        why = 'it holds code or objects besides tensors, which are not loaded' if code else 'it is damaged, or not a weights file'
         raise UnetError(f"{path} can't be read as weights: {why}") from e
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise UnetError(f"{path} holds something else than a table of names and tensors (a state dict)")
@@ -42,5 +43,6 @@ def _load(net, state, what):
     missing = [k for k in own if k not in state and not k.endswith('num_batches_tracked')]
     wrong = [k for k in own if k in state and state[k].shape != own[k].shape]
     if missing or wrong:
-        raise UnetError(f"the weights don't fit {what}: {len(missing)} tensors missing and {len(wrong)} of another shape, first {(missing+wrong)[0]}")
+        counts = f'{len(missing)} tensors missing and {len(wrong)} of another shape, first {(missing+wrong)[0]}'
+        raise UnetError(f"the weights don't fit {what}: {counts}")
     net.load_state_dict({k: state[k].float() for k in own if k in state}, strict=False)
