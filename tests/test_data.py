@@ -57,18 +57,18 @@ def server(monkeypatch):
     s.shutdown(); s.server_close(); thread.join()
 
 
-def made_photo(i, size=(120,90)):
+def made_photo(i, size=(120, 90)):
     "A colour picture that doesn't compress to nothing"
     rng = np.random.default_rng(i)
-    small = Image.fromarray(rng.integers(0, 256, (6,8,3), dtype=np.uint8))
-    noise = rng.integers(-8, 9, (size[1],size[0],3))
-    return Image.fromarray((np.asarray(small.resize(size, Image.Resampling.BICUBIC)).astype(int) + noise).clip(0,255).astype(np.uint8))
+    small = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    noise = rng.integers(-8, 9, (size[1], size[0], 3))
+    return Image.fromarray((np.asarray(small.resize(size, Image.Resampling.BICUBIC)).astype(int) + noise).clip(0, 255).astype(np.uint8))
 
 
 def zipped(files):
     out = BytesIO()
     with zipfile.ZipFile(out, 'w', zipfile.ZIP_DEFLATED) as z:
-        for name,content in files.items(): z.writestr(name, content)
+        for name, content in files.items(): z.writestr(name, content)
     return out.getvalue()
 
 
@@ -80,7 +80,7 @@ def png(img):
 @pytest.fixture
 def div2k(server, monkeypatch):
     "A tiny archive with DIV2K's layout, on the server and as what `fetch_div2k` expects"
-    server.data = zipped({'DIV2K_train_HR/': b''} | {f'DIV2K_train_HR/{i:04}.png': png(made_photo(i)) for i in range(1,5)})
+    server.data = zipped({'DIV2K_train_HR/': b''} | {f'DIV2K_train_HR/{i:04}.png': png(made_photo(i)) for i in range(1, 5)})
     monkeypatch.setitem(download_code.DIV2K, 'train',
         ZipOfPhotos('DIV2K_train_HR.zip', range(1, 5), size=len(server.data), sha256=hashlib.sha256(server.data).hexdigest()))
     monkeypatch.setattr(download_code.time, 'sleep', lambda s: None)
@@ -112,7 +112,7 @@ def test_real_archives_are_declared():
 
 def test_fetch(div2k, tmp_path):
     folder = fetch(div2k, tmp_path)
-    assert folder == tmp_path/'DIV2K_train_HR' and names(folder) == ['0001.png','0002.png','0003.png','0004.png']
+    assert folder == tmp_path/'DIV2K_train_HR' and names(folder) == ['0001.png', '0002.png', '0003.png', '0004.png']
     assert names(tmp_path) == ['DIV2K_train_HR']
     assert (np.asarray(Image.open(folder/'0003.png')) == np.asarray(made_photo(3))).all()
     assert fetch(div2k, tmp_path) == folder and div2k.log == [None]
@@ -208,7 +208,7 @@ def test_file_on_the_server_became_shorter(div2k, tmp_path):
 
 def test_corrupted_archive(div2k, tmp_path):
     right = div2k.data
-    div2k.data = right[:1000] + bytes([right[1000]^1]) + right[1001:]
+    div2k.data = right[:1000] + bytes([right[1000] ^ 1]) + right[1001:]
     with pytest.raises(DataError, match='wrong size or checksum') as e: fetch(div2k, tmp_path)
     assert one_line(e) and names(tmp_path) == []
     div2k.data = right
@@ -306,7 +306,7 @@ def made(monkeypatch):
 
 def test_find_photos(folder, tmp_path):
     found = find_photos(folder, folder/'sub', folder/'0.png')
-    assert [o.name for o in found] == ['0.png','1.png','2.png','3.png','4.png','5.png','6.JPG']
+    assert [o.name for o in found] == ['0.png', '1.png', '2.png', '3.png', '4.png', '5.png', '6.JPG']
     (tmp_path/'empty').mkdir()
     for bad in (tmp_path/'empty', tmp_path/'missing'):
         with pytest.raises(ValueError) as e: find_photos(bad)
@@ -314,17 +314,17 @@ def test_find_photos(folder, tmp_path):
 
 
 def test_cache_holds_what_a_stage_needs(folder, tmp_path):
-    made_photo(9, (4000,1000)).save(folder/'7_wide.jpg')
-    made_photo(10, (20,30)).save(folder/'8_tiny.png')
-    turned = made_photo(11, (120,80)); exif = Image.Exif(); exif[0x112] = 6
+    made_photo(9, (4000, 1000)).save(folder/'7_wide.jpg')
+    made_photo(10, (20, 30)).save(folder/'8_tiny.png')
+    turned = made_photo(11, (120, 80)); exif = Image.Exif(); exif[0x112] = 6
     turned.save(folder/'9_turned.jpg', exif=exif, quality=98)
     files = cached(folder, tmp_path)
     imgs = [Image.open(o) for o in files]
-    assert [o.size for o in imgs] == 6*[(53,40)] + [(160,40), (20,30), (40,60), (53,40)]
-    assert all(o.format=='JPEG' and o.mode=='RGB' and JpegImagePlugin.get_sampling(o)==0 for o in imgs)
-    for i in (0,6,8):  # right colours, right way up
-        src = made_photo(i) if i<8 else turned.transpose(Image.Transpose.ROTATE_270)
-        got = np.asarray(imgs[9 if i==6 else i]).astype(float)
+    assert [o.size for o in imgs] == 6*[(53, 40)] + [(160, 40), (20, 30), (40, 60), (53, 40)]
+    assert all(o.format == 'JPEG' and o.mode == 'RGB' and JpegImagePlugin.get_sampling(o) == 0 for o in imgs)
+    for i in (0, 6, 8):  # right colours, right way up
+        src = made_photo(i) if i < 8 else turned.transpose(Image.Transpose.ROTATE_270)
+        got = np.asarray(imgs[9 if i == 6 else i]).astype(float)
         assert np.abs(got - np.asarray(src.resize(got.shape[1::-1], Image.Resampling.LANCZOS))).mean() < 4
 
 
@@ -334,7 +334,7 @@ def test_small_jpeg_is_copied(folder, tmp_path):
 
 
 def test_cache_in_processes_equals_cache_in_one(folder, tmp_path):
-    for i in range(10,50): made_photo(i, (40,40)).save(folder/f'{i}.png')
+    for i in range(10, 50): made_photo(i, (40, 40)).save(folder/f'{i}.png')
     a = prepare(folder, tmp_path/'a', 16, workers=2, progress=False)
     b = prepare(folder, tmp_path/'b', 16, workers=1, progress=False)
     assert len(a) == 47 and [o.read_bytes() for o in a] == [o.read_bytes() for o in b]
@@ -354,11 +354,11 @@ def test_cache_resumes_after_a_kill(folder, tmp_path, made, monkeypatch):
     with monkeypatch.context() as m:
         m.setattr(data, '_cache_one', dies)
         with pytest.raises(KeyboardInterrupt): cached(folder, tmp_path)
-    assert made == ['0.png','1.png','2.png','3.png']
+    assert made == ['0.png', '1.png', '2.png', '3.png']
     manifest = tmp_path/'cache/32px/manifest.jsonl'
     manifest.write_bytes(manifest.read_bytes()[:-20])  # the kill came within the last line
     assert len(cached(folder, tmp_path)) == 7
-    assert made[4:] == ['3.png','4.png','5.png','6.JPG']
+    assert made[4:] == ['3.png', '4.png', '5.png', '6.JPG']
 
 
 def test_changed_source_is_redone(folder, tmp_path, made):
@@ -367,7 +367,7 @@ def test_changed_source_is_redone(folder, tmp_path, made):
     made_photo(99).save(folder/'2.png')
     os.utime(folder/'2.png', ns=(st.st_atime_ns, st.st_mtime_ns + 1_000_000))
     after = cached(folder, tmp_path)
-    assert made[7:] == ['2.png'] and [a==b for a,b in zip(after,before)] == [True,True,False,True,True,True,True]
+    assert made[7:] == ['2.png'] and [a == b for a, b in zip(after, before)] == [True, True, False, True, True, True, True]
     assert not before[2].exists()  # nothing names it any more
     assert cached(folder, tmp_path, margin=1.) != [] and len(made) == 15  # other settings: all anew
 
@@ -376,7 +376,7 @@ def test_truncated_and_missing_cached_files_are_rebuilt(folder, tmp_path, made):
     files = cached(folder, tmp_path)
     good = [o.read_bytes() for o in files]
     files[1].write_bytes(good[1][:50]); files[3].unlink()
-    assert cached(folder, tmp_path) == files and made[7:] == ['1.png','3.png']
+    assert cached(folder, tmp_path) == files and made[7:] == ['1.png', '3.png']
     assert [o.read_bytes() for o in files] == good
 
 
@@ -387,8 +387,8 @@ def test_bad_photos_are_listed_not_fatal(folder, tmp_path, made, capsys):
     (folder/'c_cut.jpg').write_bytes((folder/'c_cut.jpg').read_bytes()[:900])
     made_photo(1).convert('L').save(folder/'d_grey.jpg')
     files = prepare(folder, tmp_path/'cache', 32)
-    why = {Path(k).name: v for k,v in skipped(tmp_path/'cache', 32).items()}
-    assert len(files) == 7 and list(why) == ['a_text.jpg','b_empty.png','c_cut.jpg','d_grey.jpg']
+    why = {Path(k).name: v for k, v in skipped(tmp_path/'cache', 32).items()}
+    assert len(files) == 7 and list(why) == ['a_text.jpg', 'b_empty.png', 'c_cut.jpg', 'd_grey.jpg']
     says = dict(a_text='not an image', b_empty='empty', c_cut='cut short', d_grey='no colour')
     for name, reason in why.items(): assert reason and says[Path(name).stem] in reason
     assert not any('\n' in o for o in why.values()) and '4 of 11 photos skipped' in capsys.readouterr().err
@@ -417,34 +417,34 @@ def photos(tmp_path_factory):
     return prepare(list(sample_photos().values()), tmp_path_factory.mktemp('cache'), 64, progress=False)
 
 
-@pytest.mark.parametrize('workers', [0,2])
+@pytest.mark.parametrize('workers', [0, 2])
 def test_input_is_luma_of_target(photos, workers):
     set_seed(0)
     dls = colour_dls(photos*3, 64, bs=4, num_workers=workers, max_lighting=.6, max_warp=.3)
-    for dl,n in ((dls.train, len(dls.train)), (dls.valid, len(dls.valid))):
+    for dl, n in ((dls.train, len(dls.train)), (dls.valid, len(dls.valid))):
         batches = list(dl)
         assert len(batches) == n > 0
-        for x,y in batches:
-            assert x.shape[1:] == (1,64,64) and y.shape[1:] == (3,64,64) and x.dtype == y.dtype == torch.float32
+        for x, y in batches:
+            assert x.shape[1:] == (1, 64, 64) and y.shape[1:] == (3, 64, 64) and x.dtype == y.dtype == torch.float32
             assert 0 <= y.min() and y.max() <= 1 and torch.equal(x, to_grey(y))
-            for grey,rgb in zip(x,y): np.testing.assert_allclose(grey[0].numpy(), luma(rgb.permute(1,2,0).numpy()), atol=1e-6)
+            for grey, rgb in zip(x, y): np.testing.assert_allclose(grey[0].numpy(), luma(rgb.permute(1, 2, 0).numpy()), atol=1e-6)
 
 
 def test_to_grey_is_bt601():
-    rgb = torch.eye(3)[:,:,None,None]  # a red, a green and a blue pixel
-    assert torch.allclose(to_grey(rgb).flatten(), torch.tensor([.299,.587,.114]))
+    rgb = torch.eye(3)[:, :, None, None]  # a red, a green and a blue pixel
+    assert torch.allclose(to_grey(rgb).flatten(), torch.tensor([.299, .587, .114]))
 
 
 def test_validation_is_never_augmented(photos):
     dls = colour_dls(photos, 64, bs=3, valid=photos[:3], max_lighting=.9)
-    for seed in (0,1):
+    for seed in (0, 1):
         set_seed(seed)
         list(dls.train)
-        (x,y), = list(dls.valid)
-        for path,rgb in zip(photos, y):
-            img = Image.open(path); (w,h), s = img.size, min(img.size)
-            middle = img.resize((64,64), Image.Resampling.BICUBIC, box=((w-s)//2, (h-s)//2, (w-s)//2+s, (h-s)//2+s))
-            np.testing.assert_allclose(rgb.permute(1,2,0).numpy()*255, np.asarray(middle), atol=1e-3)
+        (x, y), = list(dls.valid)
+        for path, rgb in zip(photos, y):
+            img = Image.open(path); (w, h), s = img.size, min(img.size)
+            middle = img.resize((64, 64), Image.Resampling.BICUBIC, box=((w-s)//2, (h-s)//2, (w-s)//2+s, (h-s)//2+s))
+            np.testing.assert_allclose(rgb.permute(1, 2, 0).numpy()*255, np.asarray(middle), atol=1e-3)
 
 
 def test_training_is_augmented_and_can_be_left_plain(photos):
@@ -459,19 +459,19 @@ def test_training_is_augmented_and_can_be_left_plain(photos):
 
 def test_flip_and_warp_move_pixels_as_said():
     "Left-right symmetric flips, and a tilt enlarges the side it brings nearer; nothing comes from outside"
-    x = torch.linspace(-1, 1, 64)[None,None,None].repeat(1,1,64,1)
-    def look(*v): return data.flip_warp(x, *torch.tensor(v)[:,None,None,None])
-    torch.testing.assert_close(look(-1.,0.,0.), x.flip(-1))
-    tilted = look(1.,.2,0.)[0,0,32]
+    x = torch.linspace(-1, 1, 64)[None, None, None].repeat(1, 1, 64, 1)
+    def look(*v): return data.flip_warp(x, *torch.tensor(v)[:, None, None, None])
+    torch.testing.assert_close(look(-1., 0., 0.), x.flip(-1))
+    tilted = look(1., .2, 0.)[0, 0, 32]
     u = (2*torch.arange(64)+1)/64 - 1
     torch.testing.assert_close(tilted, .8*u/(1+.2*u)*64/63, atol=1e-4, rtol=0)
-    assert look(1.,.2,.2).abs().max() <= 1
+    assert look(1., .2, .2).abs().max() <= 1
 
 
 def test_split_is_disjoint_seeded_and_stable(photos):
     names = [f'{i:05}.jpg' for i in range(2000)]
-    train,held = split_photos(names)
-    assert not set(train) & set(held) and set(train)|set(held) == set(names) and .08 < len(held)/2000 < .12
+    train, held = split_photos(names)
+    assert not set(train) & set(held) and set(train) | set(held) == set(names) and .08 < len(held)/2000 < .12
     assert split_photos(names[::-1])[1] == held[::-1] and split_photos(names, seed=1)[1] != held
     assert set(split_photos(names[:500])[1]) == set(held) & set(names[:500])  # whatever else is there
     assert held[:3] == ['00004.jpg', '00014.jpg', '00033.jpg']  # the same on every machine
@@ -489,16 +489,16 @@ def test_epochs_repeat_with_the_seeds(photos):
         dls = colour_dls(photos, 64, bs=2, **kw)
         set_seed(seed)
         return [b[1] for _ in range(2) for b in dls.train]
-    a,b,c,d = epochs(), epochs(), epochs(7), epochs(7, augment=False)
+    a, b, c, d = epochs(), epochs(), epochs(7), epochs(7, augment=False)
     assert all(map(torch.equal, a, b)) and not all(map(torch.equal, a, c))
     assert not all(map(torch.equal, d[:3], d[3:]))  # the second epoch has another order
     assert all(map(torch.equal, d, epochs(8, augment=False)))
 
 
 def test_photos_smaller_than_the_stage(photos, tmp_path):
-    made_photo(1, (20,30)).save(tmp_path/'small.png')
-    x,y = colour_dls([tmp_path/'small.png']*2, 64, bs=2, valid=photos[:1]).one_batch()
-    assert y.shape == (2,3,64,64) and y.std() > .05
+    made_photo(1, (20, 30)).save(tmp_path/'small.png')
+    x, y = colour_dls([tmp_path/'small.png']*2, 64, bs=2, valid=photos[:1]).one_batch()
+    assert y.shape == (2, 3, 64, 64) and y.std() > .05
 
 
 def test_impossible_requests_are_one_line(photos, tmp_path):
@@ -513,8 +513,8 @@ def test_show_batch_pairs_grey_and_colour(photos):
     plt.switch_backend('Agg')
     colour_dls(photos, 64, bs=3).show_batch(max_n=3)
     shown = [o.images[0] for o in plt.gcf().axes if o.images]
-    assert [np.asarray(o.get_array()).ndim for o in shown] == [2,3]*3
-    assert shown[0].get_cmap()(0.)[:3] == (0,0,0) and shown[0].get_clim() == (0,1)  # black is black
+    assert [np.asarray(o.get_array()).ndim for o in shown] == [2, 3]*3
+    assert shown[0].get_cmap()(0.)[:3] == (0, 0, 0) and shown[0].get_clim() == (0, 1)  # black is black
     plt.close('all')
 
 

@@ -99,7 +99,7 @@ def test_what_the_stages_did(full):
     first, second = rows['1. 64 px'], rows['2. 128 px']
     assert first[4] == '1 frozen + 3 full rate + 1 cooling'
     assert first[5] == 'levelled off: a gain of 0.35%' and second[5] == 'all its epochs are done'
-    assert first[0] == '0.6160 (epoch 5)' and first[2] == '60%' # 1.1·(1/5 + 9/25)
+    assert first[0] == '0.6160 (epoch 5)' and first[2] == '60%'  # 1.1·(1/5 + 9/25)
     assert first[6] == '0.002 frozen, 0.0015 after, 0.000075 first layers'
     assert rows['colorizer'][:2] == ['24.12', '10.00'] and rows['grey'][2] == '–'
 
@@ -148,7 +148,7 @@ def test_nothing_can_break_out(tmp_path):
     config = CONFIG | dict(stages=[STAGES[0] | {bad: bad}, STAGES[1]], options={bad: bad}, photos=dict(train=bad, valid=bad, sources=[bad]),
                            model=dict(name=bad), parameters=bad, start=bad, device=bad, precision=bad, begun=bad)
     history = [row(1, e, note=bad) | {f'valid_{bad}': 1., f'train_{bad}': 1.} for e in (1, 2)]
-    name = '"\'><evil onx=1>&amp;' # a file's name holds no slash
+    name = '"\'><evil onx=1>&amp;'  # a file's name holds no slash
     folder = make(tmp_path/name, config, history, [bad, f'2026-01-01 10:00:00 stopped: {bad}'], (f'{name}.jpg',),
         dict(photos=bad, source=bad, rows=[dict(name=bad, psnr=1.)]))
     (folder/'grids'/f'{name}2.jpg').write_bytes(b'no picture')
@@ -189,7 +189,7 @@ def test_a_run_under_way_says_when_its_last_epoch_was(tmp_path):
     assert 'Its last epoch ended 2026-01-02 03:30:00' in text and '5 h 30 min' in text
     breaks = ['2026-01-02 09:00:00 resumed', '2026-01-02 09:15:00 interrupted']
     (folder/'log.txt').write_text('\n'.join(LOG + breaks))
-    assert '1 h 25 min' in Elements(written(folder)).text # to the last line before the break, and after it
+    assert '1 h 25 min' in Elements(written(folder)).text  # to the last line before the break, and after it
 
 
 def test_done_but_not_all_stages(tmp_path):

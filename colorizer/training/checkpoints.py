@@ -21,89 +21,89 @@ from .weights import UnetError, read_weights
 
 # %% ../../nbs/library/checkpoints.ipynb #4cd0a3d7
 def save_weights(
-    model:ColorUnet, # what to save
-    path:str|Path, # a .safetensors file
-    facts:dict|None=None, # what else to keep: photos, recipe, seed
-)->Path: # `path`
+    model: ColorUnet,  # what to save
+    path: str | Path,  # a .safetensors file
+    facts: dict | None = None,  # what else to keep: photos, recipe, seed
+) -> Path:  # `path`
     "Save the weights, and what is needed to build the model again, as safetensors"
-    state = {k: v.contiguous().cpu() for k,v in model.state_dict().items()}
+    state = {k: v.contiguous().cpu() for k, v in model.state_dict().items()}
     meta = {'config': json.dumps(model.config), 'facts': json.dumps(facts or {})}
     return write_whole(path, save(state, metadata=meta))
 
 # %% ../../nbs/library/checkpoints.ipynb #365eecdc
 def load_weights(
-    path:str|Path, # written by `save_weights`
-)->ColorUnet: # in eval mode
+    path: str | Path,  # written by `save_weights`
+) -> ColorUnet:  # in eval mode
     "The model saved at `path`. Raises `UnetError` if the file isn't one of ours or is damaged"
-    state,meta = read_weights(path)
+    state, meta = read_weights(path)
     if 'config' not in meta: raise UnetError(f"{path} holds no colorizer model: it has no `config` among its metadata")
     model = create_unet(**json.loads(meta['config']), pretrained=False)
     model.load_state_dict(state)
-    return model.eval().to(memory_format=torch.channels_last) # quicker, as in training
+    return model.eval().to(memory_format=torch.channels_last)  # quicker, as in training
 
 # %% ../../nbs/library/checkpoints.ipynb #dbda3056
 def snapshot(
-    learn:ColourLearner,
-    batch:int=0, # batches of the running epoch that are done
-)->dict: # tensors, numbers and texts only
+    learn: ColourLearner,
+    batch: int = 0,  # batches of the running epoch that are done
+) -> dict:  # tensors, numbers and texts only
     "All that a run needs to continue from here as if it had never stopped"
-    opt,parts,rows = learn.opt.state_dict(),learn.loss_parts,learn.stage_rows()
-    at_best = bool(rows) and not batch and rows[-1]['valid_loss'] == learn.best_loss() # then the best weights need no copy
+    opt, parts, rows = learn.opt.state_dict(), learn.loss_parts, learn.stage_rows()
+    at_best = bool(rows) and not batch and rows[-1]['valid_loss'] == learn.best_loss()  # then the best weights need no copy
     return dict(stage=parts.stage, history=parts.history, batch=batch, sums=dict(parts.sums) if batch else {},
         accumulation=learn.accumulation,
                 start_loss=learn.start_loss, at_best=at_best, best=None if at_best else learn.best,
                 model=learn.model.state_dict(), state=list(opt['state']), hypers=[dict(o) for o in opt['hypers']])
 
 def restore(
-    learn:ColourLearner, # made as it was for the run that `saved` is from
-    saved:dict, # from `snapshot`
-)->None:
+    learn: ColourLearner,  # made as it was for the run that `saved` is from
+    saved: dict,  # from `snapshot`
+) -> None:
     "Put a learner back to where it was"
     device = learn.dls.device
     learn.model.load_state_dict(saved['model'])
     learn.create_opt()
     learn.opt.load_state_dict({'state': to_device(saved['state'], device), 'hypers': L(saved['hypers'])})
-    learn.accumulation,learn.dls.train.skip = saved['accumulation'],saved['batch']
-    learn.start_loss,learn.best = saved['start_loss'],saved['model'] if saved['at_best'] else saved['best']
-    learn.loss_parts.history,learn.loss_parts.carried = list(saved['history']),to_device(saved['sums'], device)
+    learn.accumulation, learn.dls.train.skip = saved['accumulation'], saved['batch']
+    learn.start_loss, learn.best = saved['start_loss'], saved['model'] if saved['at_best'] else saved['best']
+    learn.loss_parts.history, learn.loss_parts.carried = list(saved['history']), to_device(saved['sums'], device)
 
 # %% ../../nbs/library/checkpoints.ipynb #1d482f2e
 _full = '{}: cannot be written ({}). The last checkpoint is kept: make room, then continue with --resume'
 
 def save_checkpoint(
-    saved:dict, # from `snapshot`
-    path:str|Path,
-)->Path: # `path`
+    saved: dict,  # from `snapshot`
+    path: str | Path,
+) -> Path:  # `path`
     "Write a checkpoint whole or not at all. Raises `TrainingError` where the disk doesn't take it; the checkpoint that was there stays"
     torch.save(saved, data := io.BytesIO())
     try: return write_whole(path, data.getbuffer(), sync=True)
     except OSError as e: raise TrainingError(_full.format(path, e.strerror)) from None
 
-def load_checkpoint(path:str|Path)->dict:
+def load_checkpoint(path: str | Path) -> dict:
     "What `save_checkpoint` wrote. Raises `TrainingError` if it is missing or damaged"
     path = Path(path)
     if not path.is_file(): raise TrainingError(f'{path}: no checkpoint there, so there is nothing to resume')
     try: saved = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception: raise TrainingError(f'{path}: damaged, or no checkpoint of a colorizer run') from None # torch raises many kinds
-    if not isinstance(saved, dict) or not {'model','history','state'} <= set(saved):
+    except Exception: raise TrainingError(f'{path}: damaged, or no checkpoint of a colorizer run') from None  # torch raises many kinds
+    if not isinstance(saved, dict) or not {'model', 'history', 'state'} <= set(saved):
         raise TrainingError(f'{path}: no checkpoint of a colorizer run')
     return saved
 
 # %% ../../nbs/library/checkpoints.ipynb #688eace0
 class RunFolder:
     "The files of a run"
-    def __init__(self, path:str|Path): self.path,self.writes = Path(path),rank_distrib() == 0
-    def __truediv__(self, name:str)->Path: return self.path/name
+    def __init__(self, path: str | Path): self.path, self.writes = Path(path), rank_distrib() == 0
+    def __truediv__(self, name: str) -> Path: return self.path/name
 
-    def log(self, text:str, show:bool=False)->None:
+    def log(self, text: str, show: bool = False) -> None:
         "Note what happened in `log.txt`"
         if not self.writes: return
         with open(self/'log.txt', 'a', encoding='utf-8') as f: f.write(time.strftime('%Y-%m-%d %H:%M:%S ') + text + '\n')
         if show: print(text, flush=True)
 
-    def weights(self, learn:ColourLearner, facts:dict)->None:
+    def weights(self, learn: ColourLearner, facts: dict) -> None:
         "History, last and best weights, in that order before the checkpoint: what a kill leaves half done is done again"
-        rows,facts = learn.stage_rows(),facts | {'history': learn.loss_parts.history[-1]}
+        rows, facts = learn.stage_rows(), facts | {'history': learn.loss_parts.history[-1]}
         save_history(learn.loss_parts.history, self/'history.csv')
         save_weights(learn.model, self/'last.safetensors', facts)
         if rows[-1]['valid_loss'] == learn.best_loss(): save_weights(learn.model, self/'best.safetensors', facts)
@@ -116,10 +116,10 @@ class Checkpoints(Callback):
     "Keeps a run on disk: weights and checkpoint after every epoch, the checkpoint also every `minutes` and when the run is asked to stop"
     order = 80
     def __init__(self,
-        folder:RunFolder,
-        facts:dict, # kept with the weights
-        minutes:float=10, # between two checkpoints within an epoch
-    ): self.folder,self.facts,self.minutes,self.asked,self.saved = folder,facts,minutes,None,time.monotonic()
+        folder: RunFolder,
+        facts: dict,  # kept with the weights
+        minutes: float = 10,  # between two checkpoints within an epoch
+    ): self.folder, self.facts, self.minutes, self.asked, self.saved = folder, facts, minutes, None, time.monotonic()
 
     def after_epoch(self):
         if self.folder.writes:
@@ -129,7 +129,7 @@ class Checkpoints(Callback):
         if self.asked: raise Interrupted
 
     def after_batch(self):
-        if not self.training or num_processes() > 1: return # several processes are restored to the start of an epoch
+        if not self.training or num_processes() > 1: return  # several processes are restored to the start of an epoch
         if self.asked or time.monotonic() - self.saved > 60*self.minutes: self._save(self.dls.train.skip + self.iter + 1)
         if self.asked: raise Interrupted
 
@@ -140,12 +140,12 @@ class Checkpoints(Callback):
 # %% ../../nbs/library/checkpoints.ipynb #44500ddc
 class Signals:
     "While the run lasts, Ctrl-C and a polite kill ask it to stop; a second one stops it at once"
-    def __init__(self, checkpoints:Checkpoints): self.checkpoints,self.before = checkpoints,{}
+    def __init__(self, checkpoints: Checkpoints): self.checkpoints, self.before = checkpoints, {}
     def __enter__(self):
         try: self.before = {o: signal.signal(o, self._asked) for o in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError: pass # not in the main thread: signals are somebody else's business
+        except ValueError: pass  # not in the main thread: signals are somebody else's business
     def __exit__(self, *_):
-        for o,handler in self.before.items(): signal.signal(o, handler)
+        for o, handler in self.before.items(): signal.signal(o, handler)
     def _asked(self, number, _):
         if self.checkpoints.asked: raise KeyboardInterrupt
         self.checkpoints.asked = number

@@ -30,7 +30,8 @@ from .data import content_name, prepare, seed_of, split_photos, to_grey
 from .distributed import first_process_first, join_processes
 from .div2k import check_numbers, fetch_div2k
 from .export import export_onnx, model_from_onnx
-from colorizer.training.learner import (NonFiniteLoss, TrainingError, batch_psnr, colour, colour_share, has_bf16, num_processes, plot_history,
+from colorizer.training.learner import (NonFiniteLoss, TrainingError, batch_psnr, colour, colour_share, has_bf16, num_processes,
+    plot_history,
     read_history, to_arrays)
 from .loss import FeatureLoss, LossError, vgg_features
 from .options import RECIPE_OPTIONS, STAGE_OPTIONS, add_train
@@ -41,11 +42,11 @@ from .weights import UnetError
 
 # %% ../../nbs/library/train_command.ipynb #016c4979
 def starting_model(
-    start:str|None=None, # 'default': the model that comes with the package; else a .safetensors or .onnx file; None: a new decoder
-    arch:str='efficientnet_lite2', # of a new network
-    head:str='chroma', # of a new network
-    encoder_weights:str|Path|None=None, # file with ImageNet weights; None: from a package, or torchvision downloads them
-)->ColorUnet:
+    start: str | None = None,  # 'default': the model that comes with the package; else a .safetensors or .onnx file; None: a new decoder
+    arch: str = 'efficientnet_lite2',  # of a new network
+    head: str = 'chroma',  # of a new network
+    encoder_weights: str | Path | None = None,  # file with ImageNet weights; None: from a package, or torchvision downloads them
+) -> ColorUnet:
     "What training starts from"
     if start is None: return create_unet(arch, weights=encoder_weights, head=head)
     if str(start) == 'default': return model_from_onnx()
@@ -53,18 +54,19 @@ def starting_model(
 
 # %% ../../nbs/library/train_command.ipynb #b8b34ce9
 def make_stages(
-    recipe:str='article', # name in `RECIPES`
-    size:list[int]|None=None, # sizes in pixels; None: the recipe's
-    **changes, # a field of `Stage` → list with one value, or one for each stage; None: as in the recipe
-)->list[Stage]:
+    recipe: str = 'article',  # name in `RECIPES`
+    size: list[int] | None = None,  # sizes in pixels; None: the recipe's
+    **changes,  # a field of `Stage` → list with one value, or one for each stage; None: as in the recipe
+) -> list[Stage]:
     "The stages that the options ask for. Raises `TrainingError` if they don't fit together"
     stages = RECIPES[recipe].stages
     if size: stages = [replace(min(stages, key=lambda s: abs(s.size-o)), size=o) for o in size]
     if len({s.size for s in stages}) < len(stages): raise TrainingError('--size: each size once')
-    for name,values in changes.items():
+    for name, values in changes.items():
         if values is None: continue
-        if len(values) not in (1, len(stages)): raise TrainingError(f"--{name.replace('_','-')}: give one value, or one for each of the {len(stages)} sizes")
-        stages = [replace(s, **{name: v}) for s,v in zip(stages, values*len(stages) if len(values) == 1 else values)]
+        if len(values) not in (1, len(stages)):
+            raise TrainingError(f"--{name.replace('_', '-')}: give one value, or one for each of the {len(stages)} sizes")
+        stages = [replace(s, **{name: v}) for s, v in zip(stages, values*len(stages) if len(values) == 1 else values)]
     return [_checked(s) for s in stages]
 
 def _checked(s):
@@ -78,13 +80,13 @@ def _checked(s):
 
 # %% ../../nbs/library/train_command.ipynb #21035041
 def settle_recipe(
-    args:argparse.Namespace, # what `add_train` parsed; what wasn't given is filled in from the recipe
-)->Recipe: # the recipe with everything that was given by hand
+    args: argparse.Namespace,  # what `add_train` parsed; what wasn't given is filled in from the recipe
+) -> Recipe:  # the recipe with everything that was given by hand
     "The recipe that a run follows. Raises `TrainingError` if the options don't fit together"
     args.recipe = args.recipe or ('finetune' if args.start else 'article')
-    base,given = RECIPES[args.recipe],{k: getattr(args, k) for k in RECIPE_OPTIONS if getattr(args, k) is not None}
+    base, given = RECIPES[args.recipe], {k: getattr(args, k) for k in RECIPE_OPTIONS if getattr(args, k) is not None}
     if 'vgg_layers' in given: given['vgg_layers'] = tuple(given['vgg_layers'])
-    if 'vgg' in given and given['vgg'] != base.vgg: given = {'vgg_layers': None} | given # layer 29 of one VGG is not layer 29 of another
+    if 'vgg' in given and given['vgg'] != base.vgg: given = {'vgg_layers': None} | given  # layer 29 of one VGG is not layer 29 of another
     stages = make_stages(args.recipe, args.size, **{k: getattr(args, f'stage_{k}') for k in STAGE_OPTIONS})
     recipe = replace(base, stages=tuple(stages), **given)
     for k in RECIPE_OPTIONS: setattr(args, k, getattr(recipe, k))
@@ -92,31 +94,35 @@ def settle_recipe(
 
 # %% ../../nbs/library/train_command.ipynb #80f89a77
 def departures(
-    name:str, # in `RECIPES`
-    recipe:Recipe, # what a run does
-    photos:list[str], # sources of its photos
-    start:str|None=None, # weights that it begins with
-)->list[str]: # a line for each
+    name: str,  # in `RECIPES`
+    recipe: Recipe,  # what a run does
+    photos: list[str],  # sources of its photos
+    start: str | None = None,  # weights that it begins with
+) -> list[str]:  # a line for each
     "Where a run departs from the recipe it is named after"
-    base,res = RECIPES[name],[]
+    base, res = RECIPES[name], []
     if name == 'article' and photos != ['div2k']: res.append(f'photos: {", ".join(photos)} instead of div2k')
     if start: res.append(f'starts from {start}: network and weights are those')
-    hidden = {'arch','head'} if start else set()
-    res += [f'{k}: {getattr(recipe, k)} instead of {getattr(base, k)}' for k in RECIPE_OPTIONS if k not in hidden and getattr(recipe, k) != getattr(base, k)]
+    hidden = {'arch', 'head'} if start else set()
+    res += [f'{k}: {getattr(recipe, k)} instead of {getattr(base, k)}' for k in RECIPE_OPTIONS if k not in hidden and getattr(recipe,
+        k) != getattr(base, k)]
     sizes = [s.size for s in recipe.stages]
-    if sizes != [s.size for s in base.stages]: res.append(f'sizes: {", ".join(map(str, sizes))} instead of {", ".join(str(s.size) for s in base.stages)}')
+    if sizes != [s.size for s in base.stages]:
+        res.append(f'sizes: {", ".join(map(str, sizes))} instead of {", ".join(str(s.size) for s in base.stages)}')
     for s in recipe.stages:
         b = min(base.stages, key=lambda o: abs(o.size-s.size))
-        res += [f'{f.name} at {s.size} px: {getattr(s, f.name)} instead of {getattr(b, f.name)}' for f in fields(Stage) if f.name != 'size' and getattr(s, f.name) != getattr(b, f.name)]
+        res += [f'{f.name} at {s.size} px: {getattr(s, f.name)} instead of {getattr(b, f.name)}' for f in fields(Stage)
+            if f.name != 'size' and getattr(s, f.name) != getattr(b, f.name)]
     return res
 
 # %% ../../nbs/library/train_command.ipynb #efe0209c
 def make_loss(
-    recipe:Recipe,
-    vgg_weights:str|Path|None=None, # file with the VGG's ImageNet weights; None: torchvision downloads them
-)->FeatureLoss:
+    recipe: Recipe,
+    vgg_weights: str | Path | None = None,  # file with the VGG's ImageNet weights; None: torchvision downloads them
+) -> FeatureLoss:
     "The loss of a recipe"
-    weights = dict(pixel_weight=recipe.pixel_weight, chroma_weight=recipe.chroma_weight, relative_weight=recipe.relative_weight, k=recipe.vivid)
+    weights = dict(pixel_weight=recipe.pixel_weight, chroma_weight=recipe.chroma_weight, relative_weight=recipe.relative_weight,
+        k=recipe.vivid)
     if recipe.vgg == 'none': return FeatureLoss(**weights)
     layers = tuple(recipe.vgg_layers) if recipe.vgg_layers else None
     features = vgg_features(recipe.vgg, vgg_weights, layers)
@@ -124,15 +130,16 @@ def make_loss(
 
 # %% ../../nbs/library/train_command.ipynb #60c99dac
 def missing_files(
-    recipe:Recipe,
-    args:argparse.Namespace,
-)->dict[str,str]: # option → address
+    recipe: Recipe,
+    args: argparse.Namespace,
+) -> dict[str, str]:  # option → address
     "The ImageNet weights that would have to be downloaded"
     want = {}
-    if not args.start and not args.encoder_weights and recipe.arch != 'efficientnet_lite2': want['--encoder-weights'] = get_model_weights(recipe.arch).IMAGENET1K_V1.url
+    if not args.start and not args.encoder_weights and recipe.arch != 'efficientnet_lite2':
+        want['--encoder-weights'] = get_model_weights(recipe.arch).IMAGENET1K_V1.url
     if recipe.vgg != 'none' and not args.vgg_weights: want['--vgg-weights'] = get_model_weights(recipe.vgg).DEFAULT.url
     cache = Path(torch.hub.get_dir())/'checkpoints'
-    return {k: v for k,v in want.items() if not (cache/Path(v).name).exists()}
+    return {k: v for k, v in want.items() if not (cache/Path(v).name).exists()}
 
 def _model_and_loss(recipe, args, model=None):
     "The network to start from (unless it is there) and the loss"
@@ -141,34 +148,36 @@ def _model_and_loss(recipe, args, model=None):
     except (UnetError, LossError) as e:
         if not missing or not isinstance(e.__cause__, (OSError, RuntimeError)): raise
     files = ' and '.join(f'{Path(v).name} ({v})' for v in missing.values())
-    how = ' '.join(f'{k} {Path(v).name}' for k,v in missing.items())
+    how = ' '.join(f'{k} {Path(v).name}' for k, v in missing.items())
     raise TrainingError(f'ImageNet weights could not be downloaded. Fetch {files} where there is a connection, and add: {how}') from None
 
 # %% ../../nbs/library/train_command.ipynb #eb322070
-def photos_hash(photos:list[Path])->str:
+def photos_hash(photos: list[Path]) -> str:
     "What tells one set of photos from another: their cached names, which are made of their contents"
     return f"{seed_of(*sorted(o.name for o in photos)):016x}"
 
 def _commit():
     "The commit of a source checkout, None elsewhere"
     where = str(Path(colorizer.__file__).parent)
-    try: return run_command(['git','-C',where,'describe','--always','--dirty'], capture_output=True, text=True).stdout.strip() or None
+    try: return run_command(['git', '-C', where, 'describe', '--always', '--dirty'], capture_output=True, text=True).stdout.strip() or None
     except OSError: return None
 
-def _plain(k, v): return [str(x) for x in v] if k in ('photos','test') and v else str(v) if isinstance(v, Path) else v
+def _plain(k, v): return [str(x) for x in v] if k in ('photos', 'test') and v else str(v) if isinstance(v, Path) else v
 
 def make_config(args, recipe, model, train, valid, device, half):
     "All that describes a run, for `config.json`"
-    options = {k: _plain(k, v) for k,v in vars(args).items() if k not in ('command','resume','out')}
+    options = {k: _plain(k, v) for k, v in vars(args).items() if k not in ('command', 'resume', 'out')}
     sources = [str(o) for o in args.photos]
     about = dict(name=args.recipe, lines=in_words(recipe), departures=departures(args.recipe, recipe, sources, args.start))
     return dict(recipe=about, stages=[asdict(s) for s in recipe.stages], options=options, seed=args.seed, start=args.start,
         photos=dict(train=len(train), valid=len(valid), sources=sources, hash=photos_hash(train+valid)),
-        model=model.config, parameters=sum(p.numel() for p in model.parameters()), device=device_name(device), precision='bfloat16' if half else 'float32',
+        model=model.config, parameters=sum(p.numel() for p in model.parameters()), device=device_name(device),
+        precision='bfloat16' if half else 'float32',
         processes=num_processes(), commit=_commit(),
-        versions={'colorizer': colorizer.__version__} | {m: version(m) for m in ('torch','torchvision','fastai')}, begun=time.strftime('%Y-%m-%d'))
+        versions={'colorizer': colorizer.__version__} | {m: version(m) for m in ('torch', 'torchvision', 'fastai')},
+        begun=time.strftime('%Y-%m-%d'))
 
-def device_name(device:torch.device)->str:
+def device_name(device: torch.device) -> str:
     "What a device is called"
     if device.type == 'cuda': return torch.cuda.get_device_name(device)
     threads = 'one thread' if torch.get_num_threads() == 1 else f'{torch.get_num_threads()} threads'
@@ -180,16 +189,18 @@ def _options_of(args, parser):
     try: old = json.loads((args.out/'config.json').read_text(encoding='utf-8'))['options']
     except FileNotFoundError: raise TrainingError(f'{args.out}: there is no run to resume') from None
     except (OSError, ValueError, KeyError): raise TrainingError(f'{args.out/"config.json"}: damaged') from None
-    for name,value in vars(args).items():
-        if name in ('out','resume','workers','command') or name not in old: continue
+    for name, value in vars(args).items():
+        if name in ('out', 'resume', 'workers', 'command') or name not in old: continue
         value = str(value) if isinstance(value, Path) else value
-        if value not in (parser.get_default(name), [], old[name]): raise TrainingError(f'{args.out}: the run continues with its own options; leave out {name.removeprefix("stage_")}')
+        if value not in (parser.get_default(name), [], old[name]):
+            raise TrainingError(f'{args.out}: the run continues with its own options; leave out {name.removeprefix("stage_")}')
         setattr(args, name, Path(old[name]) if name == 'cache' and old[name] else old[name])
     return args
 
 def _new_folder(args):
     "Make the folder for a new run. Raises `TrainingError` if there is a run in it"
-    if (args.out/'config.json').exists(): raise TrainingError(f'{args.out}: there is a run in it. Continue it (--resume), or choose another folder')
+    if (args.out/'config.json').exists():
+        raise TrainingError(f'{args.out}: there is a run in it. Continue it (--resume), or choose another folder')
     try: args.out.mkdir(parents=True, exist_ok=True)
     except OSError as e: raise TrainingError(f'{args.out}: cannot be made ({e.strerror}). Choose another folder') from None
 
@@ -198,14 +209,14 @@ class ReportEveryEpoch(Callback):
     "Grid and report after every epoch, and the curves for TensorBoard if asked for"
     order = 90
     def __init__(self,
-        folder:RunFolder,
-        valid:list[Path], # photos held out
-        tensorboard:bool=False,
-    ): self.folder,self.valid,self.board = folder,valid,_board(folder) if tensorboard else None
+        folder: RunFolder,
+        valid: list[Path],  # photos held out
+        tensorboard: bool = False,
+    ): self.folder, self.valid, self.board = folder, valid, _board(folder) if tensorboard else None
 
     def after_epoch(self):
         if not self.folder.writes: return
-        row,stage = self.learn.loss_parts.history[-1],self.learn.stage
+        row, stage = self.learn.loss_parts.history[-1], self.learn.stage
         grid = _stage_grid(self.folder, row['stage'], stage, self.learn.model, self.valid, f"epoch {row['epoch']}", self.learn.dls.device)
         if self.board: _to_board(self.board, row, np.asarray(grid.img))
         write_report(self.folder.path)
@@ -215,7 +226,7 @@ def _stage_grid(folder, k, stage, model, valid, title, device='cpu'):
     "Grey, what a model makes of it, and the photos, as a picture in `grids`"
     rgb = photo_squares(valid[:6], stage.size)
     grey = to_grey(rgb)
-    cols = grey.expand(-1,3,-1,-1),colour(model, grey.to(device)).cpu(),rgb
+    cols = grey.expand(-1, 3, -1, -1), colour(model, grey.to(device)).cpu(), rgb
     grid = photo_grid([list(o) for o in zip(*map(to_arrays, cols))], titles=['grey', title, 'photo'], tile=128)
     (folder/'grids').mkdir(exist_ok=True)
     grid.save(folder/f'grids/stage{k}_{stage.size}px.jpg')
@@ -223,31 +234,34 @@ def _stage_grid(folder, k, stage, model, valid, title, device='cpu'):
 
 # %% ../../nbs/library/train_command.ipynb #9974d028
 def _board(folder):
-    from torch.utils.tensorboard import SummaryWriter # slow to import, and rarely wanted
+    from torch.utils.tensorboard import SummaryWriter  # slow to import, and rarely wanted
     return SummaryWriter(str(folder/'tensorboard'))
 
 def _to_board(board, row, picture):
-    for name,value in row.items():
+    for name, value in row.items():
         if isinstance(value, float): board.add_scalar(name.replace('train_', 'train/').replace('valid_', 'valid/'), value, row['epoch'])
     board.add_image('held out', picture, row['epoch'], dataformats='HWC')
     board.flush()
 
 # %% ../../nbs/library/train_command.ipynb #67ff727c
 def measure(
-    model:Path, # ONNX file
-    photos:list, # folders or photos that had no say in the training
-)->dict: # for `test.json`
+    model: Path,  # ONNX file
+    photos: list,  # folders or photos that had no say in the training
+) -> dict:  # for `test.json`
     "The final measurement: the model beside leaving the photos grey"
-    from colorizer.evaluation.benchmark import evaluate, grey_system, model_system, photos_to_judge, summarise # here: nothing else needs them
+    # here: nothing else needs them
+    from colorizer.evaluation.benchmark import evaluate, grey_system, model_system, photos_to_judge, summarise
     lines = summarise(evaluate([grey_system(), model_system('this model', model)], photos_to_judge(photos)))
-    names = ('psnr','ciede2000','ssim','colourfulness')
+    names = ('psnr', 'ciede2000', 'ssim', 'colourfulness')
     rows = [dict(name=o['system']) | {k: o[k] for k in names} for o in lines if o['output'] == 'raw']
-    return dict(photos=lines[0]['photos'], source=', '.join(map(str, photos)), rows=rows + [dict(name='the photos', colourfulness=lines[0]['real_colourfulness'])])
+    return dict(photos=lines[0]['photos'], source=', '.join(map(str, photos)),
+        rows=rows + [dict(name='the photos', colourfulness=lines[0]['real_colourfulness'])])
 
 # %% ../../nbs/library/train_command.ipynb #e70804bb
 def _check_sources(args):
     "Find out about a wrong folder before anything is downloaded"
-    named = args.photos[0] if len(args.photos) == 1 and args.photos[0] in ('div2k','div2k-small') and not Path(args.photos[0]).exists() else None
+    named = args.photos[0] if len(args.photos) == 1 and args.photos[0] in ('div2k',
+        'div2k-small') and not Path(args.photos[0]).exists() else None
     if not named: check_numbers(find_photos(*args.photos))
     if args.test: find_photos(*args.test)
     return named
@@ -255,19 +269,19 @@ def _check_sources(args):
 def _sources(args):
     "Folders to train on and to test on; DIV2K is fetched, its validation set kept for the end"
     named = _check_sources(args)
-    if not named: return args.photos,args.test
-    root,small = args.cache or args.out/'cache',named == 'div2k-small'
-    return [fetch_div2k(root, 'train', small)],args.test or [fetch_div2k(root, 'valid', small)]
+    if not named: return args.photos, args.test
+    root, small = args.cache or args.out/'cache', named == 'div2k-small'
+    return [fetch_div2k(root, 'train', small)], args.test or [fetch_div2k(root, 'valid', small)]
 
 # %% ../../nbs/library/train_command.ipynb #fa0ba786
-def held_out_share(n:int)->float:
+def held_out_share(n: int) -> float:
     "The share of the photos to hold out: one in twenty, but where there are few, enough for a verdict"
     return min(.25, max(.05, 16/n))
 
 def without_test_photos(
-    photos:list[Path], # from `prepare`
-    test:list|None, # photos or folders to test on
-)->list[Path]:
+    photos: list[Path],  # from `prepare`
+    test: list | None,  # photos or folders to test on
+) -> list[Path]:
     "Photos without those to be tested on, whatever they are called. Raises `TrainingError` if none is left"
     names = {content_name(o) for o in find_photos(*test)} if test else set()
     kept = [o for o in photos if o.name not in names]
@@ -284,27 +298,28 @@ def _photos_of(args, sources, test, folder):
 
 # %% ../../nbs/library/train_command.ipynb #66e148c5
 def run(
-    args:argparse.Namespace, # what `add_train` parsed
-)->int: # exit status
+    args: argparse.Namespace,  # what `add_train` parsed
+) -> int:  # exit status
     "`colorizer train`"
     parser = argparse.ArgumentParser()
     add_train(parser)
     if args.resume: args = _options_of(args, parser)
     elif not args.photos: raise TrainingError('give photos to learn from: folders, div2k or div2k-small')
-    if args.tensorboard and find_spec('tensorboard') is None: raise TrainingError('TensorBoard is not installed. Run: pip install tensorboard')
-    recipe,_ = settle_recipe(args),_check_sources(args)
+    if args.tensorboard and find_spec('tensorboard') is None:
+        raise TrainingError('TensorBoard is not installed. Run: pip install tensorboard')
+    recipe, _ = settle_recipe(args), _check_sources(args)
     join_processes()
-    set_seed(args.seed, reproducible=True) # before the decoder's first weights are drawn
-    saved,old = _saved(args)
-    model,loss = _model_and_loss(recipe, args, old)
-    sources,test = first_process_first(lambda: _sources(args))
+    set_seed(args.seed, reproducible=True)  # before the decoder's first weights are drawn
+    saved, old = _saved(args)
+    model, loss = _model_and_loss(recipe, args, old)
+    sources, test = first_process_first(lambda: _sources(args))
     return _train(args, recipe, sources, test, model, loss, saved)
 
 def _saved(args):
     "The checkpoint of the run to be resumed, and a network that its weights fit; nothing where there is none"
-    if not args.resume or not (args.out/'checkpoint.pt').exists(): return None,None
+    if not args.resume or not (args.out/'checkpoint.pt').exists(): return None, None
     config = json.loads((args.out/'config.json').read_text(encoding='utf-8'))
-    return load_checkpoint(args.out/'checkpoint.pt'),create_unet(**config['model'], pretrained=False)
+    return load_checkpoint(args.out/'checkpoint.pt'), create_unet(**config['model'], pretrained=False)
 
 # %% ../../nbs/library/train_command.ipynb #13088493
 def _train(args, recipe, sources, test, model, loss, saved):
@@ -314,13 +329,15 @@ def _train(args, recipe, sources, test, model, loss, saved):
     if rank_distrib() == 0 and not args.resume: _new_folder(args)
     folder = RunFolder(args.out)
     photos = _photos_of(args, sources, test, folder)
-    train,valid = photos(recipe.stages[0].size)
+    train, valid = photos(recipe.stages[0].size)
     if not args.stage_bs: recipe = replace(recipe, stages=tuple(fit_batches(recipe.stages, len(train), num_processes())))
     _settle(args, recipe, model, train, valid, device, half, folder)
-    loss_options = {k: getattr(recipe, k) for k in RECIPE_OPTIONS if k not in ('arch','head')}
-    facts = dict(photos=len(train), seed=args.seed, recipe=[asdict(s) for s in recipe.stages], loss=loss_options) # no paths: weights travel
+    loss_options = {k: getattr(recipe, k) for k in RECIPE_OPTIONS if k not in ('arch', 'head')}
+    # no paths: weights travel
+    facts = dict(photos=len(train), seed=args.seed, recipe=[asdict(s) for s in recipe.stages], loss=loss_options)
     with _told(args, folder):
-        progressive_resizing(list(recipe.stages), photos, model, args.out, loss, args.seed, saved, facts, num_workers=args.workers, half=half,
+        progressive_resizing(list(recipe.stages), photos, model, args.out, loss, args.seed, saved, facts, num_workers=args.workers,
+            half=half,
             old_prints=args.old_prints, trained=bool(args.start), cbs=[ReportEveryEpoch(folder, valid, args.tensorboard)])
         if folder.writes: _complete(args, folder, recipe.stages, valid, test, facts)
         return 0
@@ -334,7 +351,7 @@ def _told(args, folder):
     except Interrupted:
         folder.log('interrupted')
         if not folder.writes: return
-        with suppress(ValueError): write_report(folder.path) # before the first epoch there is nothing to report
+        with suppress(ValueError): write_report(folder.path)  # before the first epoch there is nothing to report
         print(f'stopped; everything is kept. Continue with: colorizer train --resume --out {folder.path}', file=sys.stderr)
     except TrainingError as e:
         folder.log(f'stopped: {e}')
@@ -342,31 +359,35 @@ def _told(args, folder):
             with suppress(ValueError, OSError): write_report(folder.path)
         kept = args.out/'last.safetensors'
         if not isinstance(e, NonFiniteLoss) or not kept.exists(): raise
-        raise NonFiniteLoss(f'{e}. The weights of the last good epoch are kept: another run can start from them with --from {kept}') from None
+        say = f'{e}. The weights of the last good epoch are kept: another run can start from them with --from {kept}'
+        raise NonFiniteLoss(say) from None
 
 # %% ../../nbs/library/train_command.ipynb #31690268
-FEW = 300 # photos below which a new network is a poor bargain
+FEW = 300  # photos below which a new network is a poor bargain
 
 def _settle(args, recipe, model, train, valid, device, half, folder):
     "Write down what this run is, or check that it is still the same one"
     if args.resume:
         old = json.loads((args.out/'config.json').read_text(encoding='utf-8'))['photos']
         if old['hash'] == photos_hash(train+valid): return folder.log('resumed')
-        raise TrainingError(f"{args.out}: the photos have changed since the run began ({old['train']+old['valid']} then, {len(train+valid)} now): start another run")
+        then, now = old['train']+old['valid'], len(train+valid)
+        raise TrainingError(f'{args.out}: the photos have changed since the run began ({then} then, {now} now): start another run')
     for s in recipe.stages:
-        if len(train) < s.bs: raise TrainingError(f'{len(train)} photos to train on are fewer than one batch of {s.bs}: give more photos or a smaller --bs')
+        if len(train) < s.bs:
+            raise TrainingError(f'{len(train)} photos to train on are fewer than one batch of {s.bs}: give more photos or a smaller --bs')
     if not folder.writes: return
     config = make_config(args, recipe, model, train, valid, device, half)
     write_whole(args.out/'config.json', json.dumps(config, indent=1))
     folder.log(f'begins: {len(train)} photos to train on, {len(valid)} held out; recipe {args.recipe}', show=True)
     for o in config['recipe']['departures']: folder.log(f'departs from the recipe: {o}', show=True)
     if len(train) < FEW and not args.start and args.recipe != 'smoke':
-        folder.log(f'{len(train)} photos teach a new network little: with --from default it starts from the model that comes with colorizer, which has learned from thousands', show=True)
+        folder.log(f'{len(train)} photos teach a new network little: with --from default it starts from the model that comes with '
+                   'colorizer, which has learned from thousands', show=True)
 
 # %% ../../nbs/library/train_command.ipynb #5617ce12
 def _complete(args, folder, stages, valid, test, facts):
     "What a finished run leaves behind: model, measurement, pictures, report"
-    for k,stage in enumerate(stages, 1): _stage_grid(folder, k, stage, load_weights(folder/f'{stage.size}px.safetensors'), valid, 'kept')
+    for k, stage in enumerate(stages, 1): _stage_grid(folder, k, stage, load_weights(folder/f'{stage.size}px.safetensors'), valid, 'kept')
     export_onnx(load_weights(folder/f'{stages[-1].size}px.safetensors'), folder/'model.onnx', facts)
     size_grid(folder.path, stages, valid).save(folder/'grids/sizes.jpg')
     plot_history(read_history(folder/'history.csv'))
@@ -383,17 +404,20 @@ def _complete(args, folder, stages, valid, test, facts):
 def _compare(args, folder, stage, valid):
     "Held-out photos: grey, the weights that the run started from, and what it made of them"
     rgb = photo_squares(valid, stage.size)
-    models = {'left grey': None, f'the start ({args.start})': starting_model(args.start), 'this run': load_weights(folder/f'{stage.size}px.safetensors')}
-    figures = {k: _figures_of(m, rgb) for k,m in models.items()}
-    lines = ', '.join(f"{k} {o['psnr']:.2f} dB and {o['colour']:.0%} of the colour" for k,o in figures.items())
+    models = {'left grey': None, f'the start ({args.start})': starting_model(args.start),
+        'this run': load_weights(folder/f'{stage.size}px.safetensors')}
+    figures = {k: _figures_of(m, rgb) for k, m in models.items()}
+    lines = ', '.join(f"{k} {o['psnr']:.2f} dB and {o['colour']:.0%} of the colour" for k, o in figures.items())
     folder.log(f'{len(valid)} held-out photos at {stage.size} px: {lines}', show=True)
-    _,start,end = figures.values()
-    if end['psnr'] < start['psnr']: folder.log('the model that this run started from was better on the held-out photos: keep using that one', show=True)
+    _, start, end = figures.values()
+    if end['psnr'] < start['psnr']:
+        folder.log('the model that this run started from was better on the held-out photos: keep using that one', show=True)
     text = json.dumps(dict(size=stage.size, photos=len(valid), figures=figures), indent=1)
     write_whole(folder/'comparison.json', text)
 
 def _figures_of(model, rgb):
     "Mean PSNR and share of colour over photos, one at a time"
     pairs = [(to_grey(o[None]), o[None]) for o in rgb]
-    pred = [(g.expand(-1,3,-1,-1) if model is None else colour(model, g), o) for g,o in pairs]
-    return dict(psnr=float(np.mean([batch_psnr(p, o).item() for p,o in pred])), colour=float(np.mean([colour_share(p, o).item() for p,o in pred])))
+    pred = [(g.expand(-1, 3, -1, -1) if model is None else colour(model, g), o) for g, o in pairs]
+    return dict(psnr=float(np.mean([batch_psnr(p, o).item() for p, o in pred])),
+        colour=float(np.mean([colour_share(p, o).item() for p, o in pred])))

@@ -32,10 +32,10 @@ from ..inference.photo import PhotoError, find_photos, open_photo, to_rgb_array
 
 # %% ../../nbs/course/01_data.ipynb #f1df3a51
 def to_grey(
-    rgb:torch.Tensor # [N,3,H,W], RGB in 0..1
-)->torch.Tensor: # [N,1,H,W], luma in 0..1
+    rgb: torch.Tensor  # [N,3,H,W], RGB in 0..1
+) -> torch.Tensor:  # [N,1,H,W], luma in 0..1
     "Luma, `.299 R + .587 G + .114 B` (ITU-R BT.601-7, section 2.5.1), on the device of `rgb`"
-    r,g,b = rgb[:,0:1], rgb[:,1:2], rgb[:,2:3]
+    r, g, b = rgb[:, 0:1], rgb[:, 1:2], rgb[:, 2:3]
     return luma_of(r, g, b)
 
 # %% ../../nbs/course/01_data.ipynb #3d4f8de0
@@ -44,9 +44,9 @@ class DataError(ValueError):
 
 # %% ../../nbs/course/01_data.ipynb #784d33fe
 def load_photo(
-    path:str|Path, # A photo
-    short:int|None=None # Short side wanted: a JPEG may be decoded smaller, but at least twice as large as this
-)->Image.Image: # RGB, upright (turned as its EXIF data say)
+    path: str | Path,  # A photo
+    short: int | None = None  # Short side wanted: a JPEG may be decoded smaller, but at least twice as large as this
+) -> Image.Image:  # RGB, upright (turned as its EXIF data say)
     "Decode a photo. Raises `PhotoError` if that is not possible"
     try:
         with Image.open(path) as img:
@@ -55,13 +55,13 @@ def load_photo(
     except Exception:
         open_photo(path)  # says in one line what is wrong
         raise
-    return img if img.mode=='RGB' else Image.fromarray(to_rgb_array(img))
+    return img if img.mode == 'RGB' else Image.fromarray(to_rgb_array(img))
 
 # %% ../../nbs/course/01_data.ipynb #337836e0
 def shrink(
-    img:Image.Image, # A photo
-    short:int # Short side wanted, in pixels
-)->Image.Image: # `img` itself where it is small enough already
+    img: Image.Image,  # A photo
+    short: int  # Short side wanted, in pixels
+) -> Image.Image:  # `img` itself where it is small enough already
     "Reduce `img` until its short side is `short` (Lanczos filter); never enlarge"
     k = short/min(img.size)
     if k >= 1: return img
@@ -69,19 +69,19 @@ def shrink(
 
 # %% ../../nbs/course/01_data.ipynb #b1d276e7
 def has_colour(
-    img, # RGB photo
-    least:float=1.5 # Of 255: what the rounding of a grey JPEG stays below
-)->bool:
+    img,  # RGB photo
+    least: float = 1.5  # Of 255: what the rounding of a grey JPEG stays below
+) -> bool:
     "Is `max(R,G,B) - min(R,G,B)`, averaged over the pixels, at least `least`?"
-    r,g,b = np.moveaxis(np.asarray(img), -1, 0)
-    return bool((np.maximum(np.maximum(r,g), b) - np.minimum(np.minimum(r,g), b)).mean() >= least)
+    r, g, b = np.moveaxis(np.asarray(img), -1, 0)
+    return bool((np.maximum(np.maximum(r, g), b) - np.minimum(np.minimum(r, g), b)).mean() >= least)
 
 # %% ../../nbs/course/01_data.ipynb #0bc30b8e
 def _content_name(data): return hashlib.sha256(data).hexdigest()[:20] + '.jpg'
 
 def content_name(
-    path:str|Path # A photo
-)->str:
+    path: str | Path  # A photo
+) -> str:
     "The name of a photo in the cache, which is made of its contents: two copies of one photo have the same"
     return _content_name(Path(path).read_bytes())
 
@@ -90,14 +90,14 @@ def _as_jpeg(path, data, short, quality, skip_grey):
     img = shrink(load_photo(path, short), short)
     if skip_grey and not has_colour(img): raise PhotoError('has no colour')
     with Image.open(BytesIO(data)) as o:
-        if o.format=='JPEG' and o.mode=='RGB' and o.size==img.size and o.getexif().get(0x112,1)==1: return data
+        if o.format == 'JPEG' and o.mode == 'RGB' and o.size == img.size and o.getexif().get(0x112, 1) == 1: return data
     img.save(out := BytesIO(), 'JPEG', quality=quality, subsampling=0)
     return out.getvalue()
 
 # %% ../../nbs/course/01_data.ipynb #55a8773a
 def _cache_one(job):
     "Cache one photo; returns its entry in the manifest"
-    source,folder,made = job
+    source, folder, made = job
     st = os.stat(source)
     entry = dict(source=source, size=st.st_size, mtime=st.st_mtime_ns, made=made)
     try:
@@ -115,7 +115,7 @@ MANIFEST = 'manifest.jsonl'
 
 def _read_manifest(folder):
     "Entries by source, the latest counts; a line that a kill cut short is passed over"
-    res,path = {}, Path(folder)/MANIFEST
+    res, path = {}, Path(folder)/MANIFEST
     for line in (path.read_text(encoding='utf-8').splitlines() if path.exists() else ()):
         try: o = json.loads(line); res[o['source']] = o
         except (ValueError, TypeError, KeyError): pass
@@ -124,7 +124,7 @@ def _read_manifest(folder):
 # %% ../../nbs/course/01_data.ipynb #5fbe0cfc
 def _is_fresh(entry, folder, made):
     "Does `entry` still tell the truth about its source and its cached file?"
-    if entry is None or entry['made']!=made: return False
+    if entry is None or entry['made'] != made: return False
     st = os.stat(entry['source'])
     if (st.st_size, st.st_mtime_ns) != (entry['size'], entry['mtime']): return False
     if 'skipped' in entry: return True
@@ -134,16 +134,16 @@ def _is_fresh(entry, folder, made):
 # %% ../../nbs/course/01_data.ipynb #23c77692
 def _run(jobs, workers):
     "Entries made by `_cache_one`, in the order of `jobs`"
-    if workers<2 or len(jobs)<32: yield from map(_cache_one, jobs); return
+    if workers < 2 or len(jobs) < 32: yield from map(_cache_one, jobs); return
     # fork where that is usual: the workers need Pillow, not another import of torch
-    pool = ProcessPoolExecutor(workers, mp_context=get_context('fork' if sys.platform=='linux' else None))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context('fork' if sys.platform == 'linux' else None))
     try: yield from pool.map(_cache_one, jobs, chunksize=min(16, 1+len(jobs)//(8*workers)))
     finally: pool.shutdown(wait=False, cancel_futures=True)
 
 # %% ../../nbs/course/01_data.ipynb #b2393419
 def _build(todo, folder, made, workers, progress):
     "Cache the photos in `todo`; returns their entries by source"
-    res,jobs = {}, [(o, str(folder), made) for o in todo]
+    res, jobs = {}, [(o, str(folder), made) for o in todo]
     with open(folder/MANIFEST, 'a', encoding='utf-8') as f:
         for o in tqdm(_run(jobs, workers), total=len(jobs), desc=folder.name, unit=' photos', disable=None if progress and jobs else True):
             f.write(json.dumps(o)+'\n'); f.flush()
@@ -159,18 +159,18 @@ def _tidy(folder, known):
 
 # %% ../../nbs/course/01_data.ipynb #7c051eb4
 def prepare(
-    sources, # Folder, photo, or a list of them
-    cache:str|Path, # The cache's folder; the photos go to `<cache>/<size>px`
-    size:int, # The stage's size in pixels: the side of what the network will see
-    margin:float=1.25, # Short side of a cached photo in stage sizes: room for random crops
-    quality:int=95, # JPEG quality; colour is never subsampled
-    skip_grey:bool=True, # Leave out photos without colour?
-    workers:int|None=None, # Processes; default: one per core
-    progress:bool=True # Show a bar, and what was skipped (on stderr)?
-)->list[Path]: # Cached photos in the order of the sources, each once
+    sources,  # Folder, photo, or a list of them
+    cache: str | Path,  # The cache's folder; the photos go to `<cache>/<size>px`
+    size: int,  # The stage's size in pixels: the side of what the network will see
+    margin: float = 1.25,  # Short side of a cached photo in stage sizes: room for random crops
+    quality: int = 95,  # JPEG quality; colour is never subsampled
+    skip_grey: bool = True,  # Leave out photos without colour?
+    workers: int | None = None,  # Processes; default: one per core
+    progress: bool = True  # Show a bar, and what was skipped (on stderr)?
+) -> list[Path]:  # Cached photos in the order of the sources, each once
     "Reduce photos to what a stage needs; what is done already is kept. Raises `DataError` if there is no usable photo"
     photos = [os.path.abspath(o) for o in find_photos(*L(sources))]
-    folder,made = Path(cache)/f'{size}px', [round(size*margin), quality, skip_grey]
+    folder, made = Path(cache)/f'{size}px', [round(size*margin), quality, skip_grey]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         known = _read_manifest(folder)
@@ -179,23 +179,23 @@ def prepare(
         if todo: _tidy(folder, known)
     except OSError as e: raise DataError(f'{folder}: the cache cannot be written ({e.strerror or e})') from None
     bad = {o: known[o]['skipped'] for o in photos if 'skipped' in known[o]}
-    if len(bad)==len(photos): raise DataError(f'none of the {len(photos)} photos can be used, e.g. {photos[0]}: {bad[photos[0]]}')
+    if len(bad) == len(photos): raise DataError(f'none of the {len(photos)} photos can be used, e.g. {photos[0]}: {bad[photos[0]]}')
     if bad and progress:
-        print(f'{len(bad)} of {len(photos)} photos skipped, e.g.', *(f'{k}: {v}' for k,v in list(bad.items())[:1]), file=sys.stderr)
+        print(f'{len(bad)} of {len(photos)} photos skipped, e.g.', *(f'{k}: {v}' for k, v in list(bad.items())[:1]), file=sys.stderr)
     return list(dict.fromkeys(folder/known[o]['file'] for o in photos if o not in bad))
 
 # %% ../../nbs/course/01_data.ipynb #7fd084e0
 def skipped(
-    cache:str|Path, # As given to `prepare`
-    size:int # As given to `prepare`
-)->dict[str,str]: # Photo → reason
+    cache: str | Path,  # As given to `prepare`
+    size: int  # As given to `prepare`
+) -> dict[str, str]:  # Photo → reason
     "The photos that `prepare` couldn't use, and why"
-    return {k: v['skipped'] for k,v in _read_manifest(Path(cache)/f'{size}px').items() if 'skipped' in v}
+    return {k: v['skipped'] for k, v in _read_manifest(Path(cache)/f'{size}px').items() if 'skipped' in v}
 
 # %% ../../nbs/course/01_data.ipynb #780ece1b
 def seed_of(
-    *words # What the draw is for: numbers and texts
-)->int: # In 0..2⁶³-1
+    *words  # What the draw is for: numbers and texts
+) -> int:  # In 0..2⁶³-1
     "A seed made of what it is for: the same words, the same seed, in every process and on every machine"
     return int.from_bytes(hashlib.sha256('/'.join(map(str, words)).encode()).digest()[:8], 'big') >> 1
 
@@ -210,21 +210,21 @@ def fixed_draw(draw, *words):
 # %% ../../nbs/course/01_data.ipynb #1e996c46
 class PhotoSet:
     "Photos as squares, uint8 `[size,size,3]`"
-    n_inp = 1 # of the batches, the first element is the input: fastai would find out with a batch of its own
+    n_inp = 1  # of the batches, the first element is the input: fastai would find out with a batch of its own
     def __init__(self,
-        photos, # Paths
-        size:int, # Side of the squares, in pixels
-        min_scale:float|None=None, # Random crops of at least this share of the photo's area; None: the largest square in the middle
-        split_idx:int=1 # 0 for training: fastai's random transforms act on such sets only
-    ): self.photos,self.size,self.min_scale,self.split_idx,self.draw = list(photos),size,min_scale,split_idx,None
+        photos,  # Paths
+        size: int,  # Side of the squares, in pixels
+        min_scale: float | None = None,  # Random crops of at least this share of the photo's area; None: the largest square in the middle
+        split_idx: int = 1  # 0 for training: fastai's random transforms act on such sets only
+    ): self.photos, self.size, self.min_scale, self.split_idx, self.draw = list(photos), size, min_scale, split_idx, None
 
     def __len__(self): return len(self.photos)
 
     def box(self, img):
         "Left, top, right and bottom of the crop"
-        (w,h), s = img.size, min(img.size)
+        (w, h), s = img.size, min(img.size)
         if self.min_scale is None: return (w-s)//2, (h-s)//2, (w+s)//2, (h+s)//2
-        y,x,ch,cw = RandomResizedCrop.get_params(img, (self.min_scale,1.), (.9,1/.9))
+        y, x, ch, cw = RandomResizedCrop.get_params(img, (self.min_scale, 1.), (.9, 1/.9))
         return x, y, x+cw, y+ch
 
     def __getitem__(self, i):
@@ -234,40 +234,40 @@ class PhotoSet:
 
 # %% ../../nbs/course/01_data.ipynb #c173e658
 def flip_warp(
-    x:torch.Tensor, # [N,C,H,W]
-    flip:torch.Tensor, # [N,1,1]: -1 flips, 1 doesn't
-    a:torch.Tensor, # [N,1,1], tilt about the vertical axis; |a|+|b| < 1
-    b:torch.Tensor # [N,1,1], tilt about the horizontal axis
-)->torch.Tensor: # [N,C,H,W]
+    x: torch.Tensor,  # [N,C,H,W]
+    flip: torch.Tensor,  # [N,1,1]: -1 flips, 1 doesn't
+    a: torch.Tensor,  # [N,1,1], tilt about the vertical axis; |a|+|b| < 1
+    b: torch.Tensor  # [N,1,1], tilt about the horizontal axis
+) -> torch.Tensor:  # [N,C,H,W]
     "Flip each photo and see it in perspective, in one bilinear interpolation"
-    h,w = x.shape[-2:]
+    h, w = x.shape[-2:]
     u = (2*torch.arange(w, device=x.device)+1)/w - 1  # centres of the pixels
-    v = ((2*torch.arange(h, device=x.device)+1)/h - 1)[:,None]
+    v = ((2*torch.arange(h, device=x.device)+1)/h - 1)[:, None]
     k = (1-a.abs()-b.abs())/(1+a*u+b*v)
     return F.grid_sample(x, torch.stack((flip*u*k, v*k), -1), align_corners=False)  # |k·u| ≤ |u|: never looks outside
 
 # %% ../../nbs/course/01_data.ipynb #beab3acc
 class FlipWarp(Transform):
     "Random horizontal flip and perspective of each photo of a batch, in training only"
-    order,split_idx = 30,0
+    order, split_idx = 30, 0
     def __init__(self,
-        max_warp:float=.1, # Tilts are drawn from -max_warp..max_warp; less than .5
-        p:float=.75 # Share of the photos that are tilted (half of all are flipped)
+        max_warp: float = .1,  # Tilts are drawn from -max_warp..max_warp; less than .5
+        p: float = .75  # Share of the photos that are tilted (half of all are flipped)
     ):
         super().__init__()
-        self.max_warp,self.p = max_warp,p
+        self.max_warp, self.p = max_warp, p
 
-    def encodes(self, x:TensorImage):
+    def encodes(self, x: TensorImage):
         r = torch.rand(4, len(x), 1, 1, device=x.device)
-        a,b = (2*r[1:3]-1)*self.max_warp*(r[3]<self.p)
-        return TensorImage(flip_warp(x.as_subclass(torch.Tensor), 2.*(r[0]<.5)-1, a, b))
+        a, b = (2*r[1:3]-1)*self.max_warp*(r[3] < self.p)
+        return TensorImage(flip_warp(x.as_subclass(torch.Tensor), 2.*(r[0] < .5)-1, a, b))
 
 # %% ../../nbs/course/01_data.ipynb #5d160f53
 def augmentations(
-    max_lighting:float=.2, # Strength of brightness and contrast, 0..1
-    max_warp:float=.1, # Strength of the perspective, see `FlipWarp`
-    p:float=.75 # Share of the photos that get each
-)->list: # Batch transforms
+    max_lighting: float = .2,  # Strength of brightness and contrast, 0..1
+    max_warp: float = .1,  # Strength of the perspective, see `FlipWarp`
+    p: float = .75  # Share of the photos that get each
+) -> list:  # Batch transforms
     "What is done to training batches: horizontal flip, perspective, brightness, contrast"
     light = aug_transforms(do_flip=False, max_rotate=0., max_zoom=1., max_warp=0., max_lighting=max_lighting, p_lighting=p)
     return [FlipWarp(max_warp, p), *light]
@@ -280,58 +280,58 @@ class TensorGrey(TensorImageBW):
 class ToFloat(Transform):
     "uint8 [N,H,W,3] → float [N,3,H,W] in 0..1"
     order = 10
-    def encodes(self, x:torch.Tensor): return TensorImage(x.permute(0,3,1,2).contiguous().float().div_(255))
+    def encodes(self, x: torch.Tensor): return TensorImage(x.permute(0, 3, 1, 2).contiguous().float().div_(255))
 
 class GreyInput(ItemTransform):
     "Target [N,3,H,W] → (input [N,1,H,W], target)"
     order = 90  # after every augmentation
-    def encodes(self, rgb:TensorImage): return TensorGrey(to_grey(rgb)), rgb
+    def encodes(self, rgb: TensorImage): return TensorGrey(to_grey(rgb)), rgb
 
 # %% ../../nbs/course/01_data.ipynb #38ce82bb
 def age(
-    grey:torch.Tensor, # [N,1,H,W], luma in 0..1
-    draw:torch.Tensor, # [5,N], numbers in 0..1: gamma, black, white, blur, grain; all 0 with gamma .5 change nothing
-    noise:torch.Tensor|None=None # [N,1,H,W], standard normal; default: drawn
-)->torch.Tensor: # [N,1,H,W], 0..1
+    grey: torch.Tensor,  # [N,1,H,W], luma in 0..1
+    draw: torch.Tensor,  # [5,N], numbers in 0..1: gamma, black, white, blur, grain; all 0 with gamma .5 change nothing
+    noise: torch.Tensor | None = None  # [N,1,H,W], standard normal; default: drawn
+) -> torch.Tensor:  # [N,1,H,W], 0..1
     "Make photos look like old prints: another gradation, faded, soft, grainy"
-    gamma,black,white,blur,grain = draw[..., None, None, None]
-    soft = F.avg_pool2d(F.pad(grey, (1,1,1,1), mode='replicate'), 3, stride=1)
-    y = (grey + blur*(soft-grey)).clamp(0,1)**(4**(gamma-.5))
+    gamma, black, white, blur, grain = draw[..., None, None, None]
+    soft = F.avg_pool2d(F.pad(grey, (1, 1, 1, 1), mode='replicate'), 3, stride=1)
+    y = (grey + blur*(soft-grey)).clamp(0, 1)**(4**(gamma-.5))
     y = .35*black + (1-.3*white-.35*black)*y
-    return (y + .07*grain*(torch.randn_like(y) if noise is None else noise)).clamp(0,1)
+    return (y + .07*grain*(torch.randn_like(y) if noise is None else noise)).clamp(0, 1)
 
 # %% ../../nbs/course/01_data.ipynb #7e6caf9b
 class OldPrints(ItemTransform):
     "Age some of the inputs of a batch, in training only"
-    order,split_idx = 95,0 # after `GreyInput`
-    def __init__(self, p:float=.5): # Share of the photos that are aged
+    order, split_idx = 95, 0  # after `GreyInput`
+    def __init__(self, p: float = .5):  # Share of the photos that are aged
         super().__init__()
         self.p = p
 
     def encodes(self, pair):
-        x,y = pair
+        x, y = pair
         draw = torch.rand(6, len(x), device=x.device)
-        draw[1:5] *= torch.rand(4, len(x), device=x.device) # mostly mild
+        draw[1:5] *= torch.rand(4, len(x), device=x.device)  # mostly mild
         aged = age(x.as_subclass(torch.Tensor), draw[:5])
-        return TensorGrey(torch.where(draw[5][:,None,None,None]<self.p, aged, x.as_subclass(torch.Tensor))), y
+        return TensorGrey(torch.where(draw[5][:, None, None, None] < self.p, aged, x.as_subclass(torch.Tensor))), y
 
 # %% ../../nbs/course/01_data.ipynb #0eb1cdb0
 def split_photos(
-    photos, # Paths
-    valid_pct:float=.1, # Share to hold out; at least one photo is
-    seed:int=42 # Another seed holds out others
-)->tuple[list,list]: # Photos to train on, photos held out
+    photos,  # Paths
+    valid_pct: float = .1,  # Share to hold out; at least one photo is
+    seed: int = 42  # Another seed holds out others
+) -> tuple[list, list]:  # Photos to train on, photos held out
     "Hold out photos. The side of a photo depends on its file name and `seed` only, not on the other photos"
     def rank(o): return int(hashlib.sha256(f'{seed}/{Path(o).name}'.encode()).hexdigest()[:12], 16)/16**12
     ranks = {o: rank(o) for o in photos}
     last = max(valid_pct, min(ranks.values()))
-    return [o for o in photos if ranks[o]>last], [o for o in photos if ranks[o]<=last]
+    return [o for o in photos if ranks[o] > last], [o for o in photos if ranks[o] <= last]
 
 # %% ../../nbs/course/01_data.ipynb #cf2cef50
 class SeedBatch(Transform):
     "Seeds what the transforms after it draw by the epoch, the number of the batch and the process; without an epoch it does nothing"
-    epoch,batch,rank = None,0,0
-    def encodes(self, x:torch.Tensor):
+    epoch, batch, rank = None, 0, 0
+    def encodes(self, x: torch.Tensor):
         if self.epoch is None: return x
         torch.manual_seed(seed_of(self.epoch, self.batch, self.rank))
         self.batch += 1
@@ -340,15 +340,15 @@ class SeedBatch(Transform):
 class EpochDL(TfmdDL):
     "A loader whose order and crops follow from `epoch`, if that is set"
     # what the epoch is called, batches to leave out, (which, of how many processes), photos an epoch (0: all)
-    epoch,skip,share,limit = None,0,(0,1),0
+    epoch, skip, share, limit = None, 0, (0, 1), 0
 
     def __len__(self): return min(self.n, self.limit or self.n)//(self.bs*self.share[1])
 
     def get_idxs(self):
-        idxs,(rank,n) = list(range(self.n)), self.share
+        idxs, (rank, n) = list(range(self.n)), self.share
         self.dataset.draw = self.epoch
         for o in self.after_batch.fs:
-            if isinstance(o, SeedBatch): o.epoch,o.batch,o.rank = self.epoch,self.skip,rank
+            if isinstance(o, SeedBatch): o.epoch, o.batch, o.rank = self.epoch, self.skip, rank
         if self.epoch is None: return super().get_idxs()
         random.Random(seed_of(self.epoch)).shuffle(idxs)
         return [o for i in range(self.skip, len(self)) for o in idxs[(i*n+rank)*self.bs:(i*n+rank+1)*self.bs]]
@@ -356,36 +356,37 @@ class EpochDL(TfmdDL):
 # %% ../../nbs/course/01_data.ipynb #7fc2f992
 def _sides(photos, valid, valid_pct, seed):
     "Photos to train on and to validate on; a photo given for validation is never trained on"
-    photos = find_photos(photos) if isinstance(photos, (str,Path)) else list(map(Path, photos))
+    photos = find_photos(photos) if isinstance(photos, (str, Path)) else list(map(Path, photos))
     if valid is None: return split_photos(photos, valid_pct, seed)
-    valid = find_photos(valid) if isinstance(valid, (str,Path)) else list(map(Path, valid))
+    valid = find_photos(valid) if isinstance(valid, (str, Path)) else list(map(Path, valid))
     held = set(valid)
     return [o for o in photos if o not in held], valid
 
 # %% ../../nbs/course/01_data.ipynb #b6f951f8
 def colour_dls(
-    photos, # Photos (best from `prepare`) or a folder of them
-    size:int, # Side of the squares in pixels
-    bs:int=16, # Batch size
-    valid=None, # Photos to validate on, or their folder; default: held out by `split_photos`
-    valid_pct:float=.1, # Share held out where `valid` isn't given
-    seed:int=42, # What is held out, and the order of training; crops and augmentation follow fastai's `set_seed`
-    num_workers:int=0, # Loader processes; 0 is repeatable and fast enough beside a CPU, a GPU wants one per core
-    augment:bool=True, # False: no random crops and no `augmentations` in training either
-    min_scale:float=.35, # Least area of a random crop, in areas of the photo
-    max_lighting:float=.2, # See `augmentations`
-    max_warp:float=.1, # See `augmentations`
-    old_prints:float=0., # Share of the training inputs that are aged, see `OldPrints`
-    valid_bs:int|None=None, # Batch size in validation; default: `bs`
-    device=None # Default: fastai's, a GPU if there is one
-)->DataLoaders: # Batches (grey [N,1,size,size], rgb [N,3,size,size]), floats in 0..1
+    photos,  # Photos (best from `prepare`) or a folder of them
+    size: int,  # Side of the squares in pixels
+    bs: int = 16,  # Batch size
+    valid=None,  # Photos to validate on, or their folder; default: held out by `split_photos`
+    valid_pct: float = .1,  # Share held out where `valid` isn't given
+    seed: int = 42,  # What is held out, and the order of training; crops and augmentation follow fastai's `set_seed`
+    num_workers: int = 0,  # Loader processes; 0 is repeatable and fast enough beside a CPU, a GPU wants one per core
+    augment: bool = True,  # False: no random crops and no `augmentations` in training either
+    min_scale: float = .35,  # Least area of a random crop, in areas of the photo
+    max_lighting: float = .2,  # See `augmentations`
+    max_warp: float = .1,  # See `augmentations`
+    old_prints: float = 0.,  # Share of the training inputs that are aged, see `OldPrints`
+    valid_bs: int | None = None,  # Batch size in validation; default: `bs`
+    device=None  # Default: fastai's, a GPU if there is one
+) -> DataLoaders:  # Batches (grey [N,1,size,size], rgb [N,3,size,size]), floats in 0..1
     "Batches of (grey, colour) for training and validation; the grey is made from the augmented colour"
-    train,valid = _sides(photos, valid, valid_pct, seed)
-    if len(train)<bs: raise DataError(f'{len(train)} photos to train on are fewer than one batch of {bs}: give more photos or a smaller bs')
+    train, valid = _sides(photos, valid, valid_pct, seed)
+    if len(train) < bs:
+        raise DataError(f'{len(train)} photos to train on are fewer than one batch of {bs}: give more photos or a smaller bs')
     if not valid: raise DataError('no photos to validate on: give some or leave `valid` out')
     device = torch.device(device or default_device())
-    kw = dict(num_workers=num_workers, pin_memory=device.type=='cuda', device=device)
-    tfms,aug = [ToFloat(), GreyInput()], [SeedBatch(), *augmentations(max_lighting, max_warp),
+    kw = dict(num_workers=num_workers, pin_memory=device.type == 'cuda', device=device)
+    tfms, aug = [ToFloat(), GreyInput()], [SeedBatch(), *augmentations(max_lighting, max_warp),
         *([OldPrints(old_prints)] if old_prints else [])] if augment else []
     dls = DataLoaders(
         EpochDL(PhotoSet(train, size, min_scale if augment else None, 0), bs=bs, shuffle=True, drop_last=True, after_batch=tfms+aug, **kw),

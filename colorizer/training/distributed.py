@@ -27,10 +27,10 @@ class DataParallel(Callback):
     def after_train(self):
         if not isinstance(self.model, DistributedDataParallel): return
         self.learn.model = self.model.module
-        for o in self.model.buffers(): dist.broadcast(o, 0) # BatchNorm's means: every process has its own
+        for o in self.model.buffers(): dist.broadcast(o, 0)  # BatchNorm's means: every process has its own
 
 # %% ../../nbs/library/distributed.ipynb #13e78639
-def join_processes()->None:
+def join_processes() -> None:
     "Join the other processes if `torchrun` started us"
     if int(os.environ.get('WORLD_SIZE', 1)) < 2 or dist.is_initialized(): return
     gpu = torch.cuda.is_available()
@@ -39,8 +39,8 @@ def join_processes()->None:
 
 # %% ../../nbs/library/distributed.ipynb #fe4b5087
 def first_process_first(
-    do:Callable, # takes nothing
-): # what `do` returns
+    do: Callable,  # takes nothing
+):  # what `do` returns
     "Run `do` in the first process, then in the others, which find its work done"
     if num_processes() == 1: return do()
     if rank_distrib() == 0: res = do()

@@ -22,15 +22,15 @@ from .data import DataError
 @dataclass(frozen=True)
 class ZipOfPhotos:
     "A zip file of DIV2K photos on a server"
-    name:str # file name, the last part of its address
-    numbers:range # of its photos
-    suffix:str='' # of the photos' names: 0001x8.png
-    size:int|None=None # bytes; None: not published
-    sha256:str|None=None # hexadecimal; None: not published
-    md5:str|None=None # hexadecimal
+    name: str  # file name, the last part of its address
+    numbers: range  # of its photos
+    suffix: str = ''  # of the photos' names: 0001x8.png
+    size: int | None = None  # bytes; None: not published
+    sha256: str | None = None  # hexadecimal; None: not published
+    md5: str | None = None  # hexadecimal
 
 DIV2K_URL = 'https://data.vision.ee.ethz.ch/cvl/DIV2K/'
-TRAIN,VALID = range(1, 801),range(801, 901)
+TRAIN, VALID = range(1, 801), range(801, 901)
 DIV2K = dict(
     train=ZipOfPhotos('DIV2K_train_HR.zip', TRAIN, size=3530603713,
     sha256='9d0b9c463f6e35b6c62cc6a930ee2224f670b34c1df841a57670f9acf0f6c335'),
@@ -47,13 +47,13 @@ def _number(path):
     return (int(m[1]), m[2] or '') if m else None
 
 def check_folder(
-    folder:Path, # unpacked from `archive`
-    archive:ZipOfPhotos,
-)->None:
+    folder: Path,  # unpacked from `archive`
+    archive: ZipOfPhotos,
+) -> None:
     "Raise `DataError` unless the folder holds the photos of the archive, all of them and no others"
     found = {_number(o): o.name for o in find_photos(folder)}
     names = {(i, archive.suffix): f'{i:04}{archive.suffix}.png' for i in archive.numbers}
-    odd,lost = sorted(v for k,v in found.items() if k not in names),[v for k,v in names.items() if k not in found]
+    odd, lost = sorted(v for k, v in found.items() if k not in names), [v for k, v in names.items() if k not in found]
     if odd and not names.keys() & found.keys():
         problem = f'holds {odd[0]} where {lost[0]} is expected: photos at another scale, or of the other set'
     elif odd: problem = f'holds {_some(odd)}, not in {archive.name}: are training and validation photos mixed up?'
@@ -64,15 +64,15 @@ def check_folder(
 def _some(names): return str(names[0]) + (f' and {len(names)-1} more' if names[1:] else '')
 
 def check_numbers(
-    photos:list[Path], # to train on
-)->list[Path]: # `photos`
+    photos: list[Path],  # to train on
+) -> list[Path]:  # `photos`
     "Raise `DataError` if there are validation photos of DIV2K among them, or a photo at two scales. Looks only at paths that name DIV2K"
-    named = [(n,o) for o in photos if 'div2k' in str(o.absolute()).lower() and (n := _number(o))]
-    held = [o for (i,_),o in named if i in VALID]
+    named = [(n, o) for o in photos if 'div2k' in str(o.absolute()).lower() and (n := _number(o))]
+    held = [o for (i, _), o in named if i in VALID]
     if held:
         raise DataError(f'{_some(held)}: validation photos of DIV2K, which are never trained on. Give the folder with 0001 to 0800 only')
-    twice = [i for i,n in Counter(i for (i,_),_ in named).items() if n > 1]
-    pair = [str(o) for (i,_),o in named if i in twice[:1]]
+    twice = [i for i, n in Counter(i for (i, _), _ in named).items() if n > 1]
+    pair = [str(o) for (i, _), o in named if i in twice[:1]]
     if pair:
         raise DataError(f'{pair[0]} and {pair[1]} are the same photo, which could be held out and trained on at once. Give one scale only')
     return photos
@@ -100,45 +100,45 @@ def _request(url, have, tag):
 
 def _answer(r):
     "First byte, full length and tag of what the server sends"
-    length,etag = r.headers.get('Content-Length'), r.headers.get('ETag')
-    first,total = 0, int(length) if length else None
-    if r.status==206:
-        span,_,whole = r.headers.get('Content-Range', '').removeprefix('bytes ').partition('/')
-        first,total = int(span.split('-')[0]), int(whole) if whole.isdigit() else None
+    length, etag = r.headers.get('Content-Length'), r.headers.get('ETag')
+    first, total = 0, int(length) if length else None
+    if r.status == 206:
+        span, _, whole = r.headers.get('Content-Range', '').removeprefix('bytes ').partition('/')
+        first, total = int(span.split('-')[0]), int(whole) if whole.isdigit() else None
     return first, total, etag if etag and not etag.startswith('W/') else r.headers.get('Last-Modified')
 
 # %% ../../nbs/library/div2k.ipynb #071ecb06
 def _fetch(url, part, timeout, progress):
     "One attempt to complete `part`; raises what the network raises"
-    have,tag,total = _arrived(part)
-    if have and have==total: return
+    have, tag, total = _arrived(part)
+    if have and have == total: return
     with urlopen(_request(url, have, tag), timeout=timeout) as r:
-        first,size,now = _answer(r)
-        changed = first!=have or size!=total or (now!=tag and None not in (now,tag))
+        first, size, now = _answer(r)
+        changed = first != have or size != total or (now != tag and None not in (now, tag))
         if first and changed: _remove(part); raise ConnectionError('the file on the server has changed')
         _notes(part).write_text(json.dumps(dict(tag=now, total=size)))
         with open(part, 'ab' if first else 'wb') as f, \
              tqdm(total=size, initial=first, desc=part.stem, unit='B', unit_scale=True, disable=not progress) as bar:
-            while chunk := r.read(1<<20): f.write(chunk); bar.update(len(chunk))
-    if size and part.stat().st_size<size: raise ConnectionError('the connection was closed early')
+            while chunk := r.read(1 << 20): f.write(chunk); bar.update(len(chunk))
+    if size and part.stat().st_size < size: raise ConnectionError('the connection was closed early')
 
 # %% ../../nbs/library/div2k.ipynb #20719441
 _NETWORK = (URLError, ConnectionError, TimeoutError, HTTPException)
 
 def _retry(url, part, tries, pause, timeout, progress):
     "`_fetch` until the file is complete or `tries` attempts in a row have brought nothing new"
-    fails,best = 0,_arrived(part)[0]
+    fails, best = 0, _arrived(part)[0]
     while True:
         try: return _fetch(url, part, timeout, progress)
         except HTTPError as e:
-            if e.code==416: _remove(part)
-            elif e.code<500: raise DataError(f'{url}: the server refuses it ({e.code} {e.reason}). Check the address') from None
+            if e.code == 416: _remove(part)
+            elif e.code < 500: raise DataError(f'{url}: the server refuses it ({e.code} {e.reason}). Check the address') from None
             why = f'{e.code} {e.reason}'
         except _NETWORK as e: why = getattr(e, 'reason', None) or e
         except OSError as e: raise DataError(f'{part}: cannot be written ({e.strerror or e})') from None
         have = _arrived(part)[0]
-        fails,best = (0,have) if have>best else (fails+1,best)
-        if fails>=tries:
+        fails, best = (0, have) if have > best else (fails+1, best)
+        if fails >= tries:
             raise DataError(f'{url}: download failed ({why}). What has arrived is kept: the next attempt resumes there') from None
         time.sleep(pause*2**fails)
 
@@ -152,22 +152,22 @@ def _room(folder, need):
 # %% ../../nbs/library/div2k.ipynb #52676443
 def _is_as_expected(path, size, sha256, md5):
     if size not in (None, path.stat().st_size): return False
-    for kind,expected in (('sha256', sha256), ('md5', md5)):
+    for kind, expected in (('sha256', sha256), ('md5', md5)):
         with open(path, 'rb') as f:
             if expected and hashlib.file_digest(f, kind).hexdigest() != expected: return False
     return True
 
 def download(
-    url:str, # Address
-    dest:str|Path, # File to make; while it grows it is called `<dest>.part`
-    size:int|None=None, # Bytes it must have
-    sha256:str|None=None, # Hash it must have
-    md5:str|None=None, # Hash it must have
-    tries:int=4, # Attempts in a row that may bring nothing new
-    pause:float=1., # Seconds before the second attempt, doubled each time
-    timeout:float=30., # Seconds of silence that count as a failure
-    progress:bool=True # Show a bar (on stderr)?
-)->Path: # `dest`
+    url: str,  # Address
+    dest: str | Path,  # File to make; while it grows it is called `<dest>.part`
+    size: int | None = None,  # Bytes it must have
+    sha256: str | None = None,  # Hash it must have
+    md5: str | None = None,  # Hash it must have
+    tries: int = 4,  # Attempts in a row that may bring nothing new
+    pause: float = 1.,  # Seconds before the second attempt, doubled each time
+    timeout: float = 30.,  # Seconds of silence that count as a failure
+    progress: bool = True  # Show a bar (on stderr)?
+) -> Path:  # `dest`
     "Fetch a file, resuming where an earlier call stopped. Raises `DataError` if it can't be had or isn't what it should be"
     dest = Path(dest)
     if dest.exists() and size in (None, dest.stat().st_size): return dest
@@ -189,7 +189,7 @@ def _check_names(infos):
     "Raise `DataError` if a member of a zip file would land outside of the folder it is unpacked to"
     for o in infos:
         p = PureWindowsPath(o.filename)  # knows both kinds of slashes, and drives
-        if p.drive or p.root or '..' in p.parts or stat.S_ISLNK(o.external_attr>>16):
+        if p.drive or p.root or '..' in p.parts or stat.S_ISLNK(o.external_attr >> 16):
             raise DataError(f'unsafe name in the archive: {o.filename}')
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
@@ -204,10 +204,10 @@ def _unpack(archive, folder, progress):
         for o in tqdm(infos, desc=folder.name, unit=' files', disable=not progress): z.extract(o, folder)
 
 def extract(
-    archive:str|Path, # Zip file
-    dest:str|Path, # Folder to make; a single folder in the archive becomes this folder
-    progress:bool=True # Show a bar (on stderr)?
-)->Path: # `dest`
+    archive: str | Path,  # Zip file
+    dest: str | Path,  # Folder to make; a single folder in the archive becomes this folder
+    progress: bool = True  # Show a bar (on stderr)?
+) -> Path:  # `dest`
     "Unpack a zip file whole or not at all; nothing to do if `dest` is there. Raises `DataError` for a broken or unsafe archive"
     dest = Path(dest)
     if dest.exists(): return dest
@@ -216,7 +216,7 @@ def extract(
     try:
         _unpack(archive, tmp, progress)
         inner = list(tmp.iterdir())
-        os.replace(inner[0] if len(inner)==1 and inner[0].is_dir() else tmp, dest)
+        os.replace(inner[0] if len(inner) == 1 and inner[0].is_dir() else tmp, dest)
     except _BROKEN as e: raise DataError(f'{archive}: broken or cut short ({e}). Remove it and fetch it again') from None
     except DataError as e: raise DataError(f'{archive}: {e}') from None
     finally: shutil.rmtree(tmp, ignore_errors=True)
@@ -224,17 +224,17 @@ def extract(
 
 # %% ../../nbs/library/div2k.ipynb #a888586b
 def fetch_div2k(
-    root:str|Path, # Folder for data sets
-    split:str='train', # 'train' (800 photos) or 'valid' (100, for the final measurement only)
-    small:bool=False, # The photos reduced by eight?
-    base_url:str=DIV2K_URL, # A mirror has another one
-    keep_zip:bool=False, # Keep the archive after unpacking?
-    progress:bool=True # Show bars (on stderr)?
-)->Path: # Folder of the photos
+    root: str | Path,  # Folder for data sets
+    split: str = 'train',  # 'train' (800 photos) or 'valid' (100, for the final measurement only)
+    small: bool = False,  # The photos reduced by eight?
+    base_url: str = DIV2K_URL,  # A mirror has another one
+    keep_zip: bool = False,  # Keep the archive after unpacking?
+    progress: bool = True  # Show bars (on stderr)?
+) -> Path:  # Folder of the photos
     "Download, check and unpack a part of DIV2K; where that is done already, nothing happens. Raises `DataError`"
     if split not in DIV2K: raise DataError(f'{split}: no such part of DIV2K. Choose from {" ".join(DIV2K)}')
     a = (DIV2K_SMALL if small else DIV2K)[split]
-    folder,zipped = Path(root)/a.name.removesuffix('.zip'), Path(root)/a.name
+    folder, zipped = Path(root)/a.name.removesuffix('.zip'), Path(root)/a.name
     if not folder.exists():
         download(base_url.rstrip('/') + '/' + a.name, zipped, a.size, a.sha256, a.md5, progress=progress)
         extract(zipped, folder, progress)

@@ -43,23 +43,23 @@ def _without_traces(proto):
 def _trace(model):
     "The ONNX graph of `model`, sizes left open"
     for m in model.modules():
-        if getattr(m, 'inplace', False): m.inplace = False # tracing in-place operations takes three times as long, to the same graph
-    n,h,w = (torch.export.Dim(d) for d in ('n','h','w'))
-    example = torch.rand(2,1,64,96)
+        if getattr(m, 'inplace', False): m.inplace = False  # tracing in-place operations takes three times as long, to the same graph
+    n, h, w = (torch.export.Dim(d) for d in ('n', 'h', 'w'))
+    example = torch.rand(2, 1, 64, 96)
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')
         program = torch.onnx.export(ChromaNet(model).eval(), (example,), dynamo=True, verbose=False, input_names=['luma'],
-            output_names=['chroma'], dynamic_shapes=({0:n, 2:32*h, 3:32*w},), optimize=False)
+            output_names=['chroma'], dynamic_shapes=({0: n, 2: 32*h, 3: 32*w},), optimize=False)
     return _without_traces(program.model_proto)
 
 # %% ../../nbs/library/export.ipynb #9d38527e
 def half_storage(
-    proto, # an ONNX ModelProto; changed in place
-    least:int=256, # tensors with fewer numbers stay as they are
-)->None:
+    proto,  # an ONNX ModelProto; changed in place
+    least: int = 256,  # tensors with fewer numbers stay as they are
+) -> None:
     "Store float32 weights as float16, with a Cast back to float32 in front of whoever uses them"
-    graph,casts = proto.graph,[]
+    graph, casts = proto.graph, []
     for t in graph.initializer:
         if t.data_type != TensorProto.FLOAT or np.prod(t.dims) < least: continue
         a = numpy_helper.to_array(t)
@@ -80,7 +80,7 @@ def _store(proto, path, config, facts, half):
     "Write the graph with its facts; the file's SHA-256"
     if half: half_storage(proto)
     del proto.metadata_props[:]
-    meta = {'colorizer.format':'1', 'colorizer.config':json.dumps(config), 'colorizer.facts':json.dumps(facts or {})}
+    meta = {'colorizer.format': '1', 'colorizer.config': json.dumps(config), 'colorizer.facts': json.dumps(facts or {})}
     helper.set_model_props(proto, meta)
     onnx.checker.check_model(proto, full_check=True)
     data = proto.SerializeToString()
@@ -90,9 +90,9 @@ def _store(proto, path, config, facts, half):
 # %% ../../nbs/library/export.ipynb #eb90e2d8
 @torch.no_grad()
 def strengthen(
-    model:ColorUnet, # with a chroma head; changed in place
-    strength:float, # 1 changes nothing
-)->ColorUnet: # `model`
+    model: ColorUnet,  # with a chroma head; changed in place
+    strength: float,  # 1 changes nothing
+) -> ColorUnet:  # `model`
     "Multiply the chroma that a model gives by `strength`. Raises `UnetError` for an rgb head or a strength below 0"
     if model.head != 'chroma' or strength < 0: raise UnetError('a strength needs a chroma head, and a number of at least 0')
     out = model.decoder.out if isinstance(model.decoder, NarrowDecoder) else model.decoder.out[0]
@@ -102,24 +102,24 @@ def strengthen(
 # %% ../../nbs/library/export.ipynb #3d5e9a02
 @torch.no_grad()
 def mean_weights(
-    models, # `ColorUnet`s that were trained from one beginning
-)->ColorUnet: # a new one
+    models,  # `ColorUnet`s that were trained from one beginning
+) -> ColorUnet:  # a new one
     "The network whose weights are the means of those of several (Wortsman et al. 2022). Raises `UnetError` if they aren't built alike"
-    first,*others = models
+    first, *others = models
     if any(o.config != first.config for o in others): raise UnetError('only networks that are built alike have a mean')
-    out,states = copy.deepcopy(first),[o.state_dict() for o in models]
-    out.load_state_dict({k: torch.stack([s[k].float() for s in states]).mean(0).to(v.dtype) for k,v in states[0].items()})
+    out, states = copy.deepcopy(first), [o.state_dict() for o in models]
+    out.load_state_dict({k: torch.stack([s[k].float() for s in states]).mean(0).to(v.dtype) for k, v in states[0].items()})
     return out
 
 # %% ../../nbs/library/export.ipynb #64c5ff72
 def export_onnx(
-    model:ColorUnet, # a trained model; not changed
-    path:str|Path, # the .onnx file; written whole, then renamed
-    facts:dict|None=None, # stored in the file: what it was trained on and how
-    half:bool=True, # store the weights as 16-bit floats
-    strength:float=1., # chroma is multiplied by this, once and for all
-)->str: # the file's SHA-256
-    "Write `model` as ONNX: luma float32 [N,1,H,W] in 0..1 → chroma float32 [N,2,H,W], H and W multiples of 32. Raises `UnetError` if it can't be written"
+    model: ColorUnet,  # a trained model; not changed
+    path: str | Path,  # the .onnx file; written whole, then renamed
+    facts: dict | None = None,  # stored in the file: what it was trained on and how
+    half: bool = True,  # store the weights as 16-bit floats
+    strength: float = 1.,  # chroma is multiplied by this, once and for all
+) -> str:  # the file's SHA-256
+    "Write `model` as ONNX: luma [N,1,H,W] in 0..1 → chroma [N,2,H,W], both float32. Raises `UnetError` if it can't be written"
     path = Path(path)
     if not path.parent.is_dir(): raise UnetError(f"{path} can't be written: there is no folder {path.parent}")
     folded = fold_batchnorm(copy.deepcopy(model).eval())
@@ -137,8 +137,8 @@ def _fill(model, arrays, path):
 
 # %% ../../nbs/library/export.ipynb #b93d54fe
 def model_from_onnx(
-    path:str|Path|None=None, # written by `export_onnx`; None: the model that ships with the package
-)->ColorUnet: # in eval mode, BatchNorm folded
+    path: str | Path | None = None,  # written by `export_onnx`; None: the model that ships with the package
+) -> ColorUnet:  # in eval mode, BatchNorm folded
     "The torch model inside an ONNX file. Raises `UnetError` if there is none"
     path = Path(path or default_model())
     if not path.is_file(): raise UnetError(f"no model file at {path}")
@@ -152,13 +152,13 @@ def model_from_onnx(
 
 # %% ../../nbs/library/export.ipynb #e0b4f5f0
 def run(
-    args, # what `add_export` parsed
-)->int: # exit status
+    args,  # what `add_export` parsed
+) -> int:  # exit status
     "`colorizer export`"
     if args.out.suffix != '.onnx': raise UnetError(f"{args.out}: the name of the model to write must end in .onnx")
     if args.out.exists() and not args.force: raise UnetError(f"{args.out}: exists already. Add --force to replace it")
     files = [args.weights, *args.mean_with]
-    model,facts = mean_weights([load_weights(o) for o in files]), json.loads(read_weights(args.weights)[1].get('facts', '{}'))
+    model, facts = mean_weights([load_weights(o) for o in files]), json.loads(read_weights(args.weights)[1].get('facts', '{}'))
     facts |= ({'strength': args.strength} if args.strength != 1 else {}) | ({'mean_of': len(files)} if args.mean_with else {})
     sha = export_onnx(model, args.out, facts, half=not args.float32, strength=args.strength)
     print(f'{args.out}\n{args.out.stat().st_size/1e6:.1f} MB, SHA-256 {sha}')

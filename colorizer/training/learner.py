@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import torch
 import torch.distributed as dist
 from fastai.callback.core import Callback, CancelStepException
-from fastai.callback.schedule import lr_find # noqa: F401  (patches Learner)
+from fastai.callback.schedule import lr_find  # noqa: F401  (patches Learner)
 from fastai.callback.training import GradientClip
 from fastai.learner import Learner
 from fastai.torch_core import rank_distrib
@@ -35,27 +35,27 @@ from .stages import Stage
 
 # %% ../../nbs/course/04_training.ipynb #4fd950a3
 def batch_psnr(
-    pred:torch.Tensor, # RGB [N,3,H,W]
-    target:torch.Tensor, # RGB [N,3,H,W], 0..1
-)->torch.Tensor: # in dB, higher is better
+    pred: torch.Tensor,  # RGB [N,3,H,W]
+    target: torch.Tensor,  # RGB [N,3,H,W], 0..1
+) -> torch.Tensor:  # in dB, higher is better
     "PSNR of RGB, photo by photo, averaged; the prediction is clipped to the gamut first"
-    mse = (pred.clamp(0,1) - target).pow(2).flatten(1).mean(1).clamp_min(1e-10)
+    mse = (pred.clamp(0, 1) - target).pow(2).flatten(1).mean(1).clamp_min(1e-10)
     return (-10*mse.log10()).mean()
 
 # %% ../../nbs/course/04_training.ipynb #bf870ade
 def colour_share(
-    pred:torch.Tensor, # RGB [N,3,H,W]
-    target:torch.Tensor, # RGB [N,3,H,W], 0..1
-)->torch.Tensor: # 0: grey; 1: as colourful as the photos
+    pred: torch.Tensor,  # RGB [N,3,H,W]
+    target: torch.Tensor,  # RGB [N,3,H,W], 0..1
+) -> torch.Tensor:  # 0: grey; 1: as colourful as the photos
     "Mean length of the predicted chroma over the mean length of the photos' chroma"
     def length(rgb): return rgb_to_ycbcr(rgb)[1].norm(dim=1).mean()
-    return length(pred.clamp(0,1)) / length(target).clamp_min(1e-6)
+    return length(pred.clamp(0, 1)) / length(target).clamp_min(1e-6)
 
 # %% ../../nbs/course/04_training.ipynb #f046e7b3
 class TrainingError(ValueError):
     "Training cannot continue; the message is one line for the user"
     def __init__(self, message): super().__init__(message); self.message = message
-    def __str__(self): return self.message # fastai puts the callback's name into the arguments of what is raised in one
+    def __str__(self): return self.message  # fastai puts the callback's name into the arguments of what is raised in one
 
 class NonFiniteLoss(TrainingError):
     "The loss is NaN or infinite"
@@ -68,11 +68,11 @@ def _figures(parts, pred, rgb, held_out):
 class LossParts(Callback):
     "Records the mean of every part of the loss, PSNR and the share of colour in `history`, one dict per epoch"
     def __init__(self,
-        history=(), # rows of earlier epochs
-        stage:int=1, # which stage of the run this is
-    ): self.history,self.stage,self.carried = list(history),stage,{}
+        history=(),  # rows of earlier epochs
+        stage: int = 1,  # which stage of the run this is
+    ): self.history, self.stage, self.carried = list(history), stage, {}
 
-    def before_epoch(self): self.sums,self.carried,self.pending = self.carried,{},0.
+    def before_epoch(self): self.sums, self.carried, self.pending = self.carried, {}, 0.
     def before_batch(self): self.pending = 0.
 
     def after_loss(self): self.pending = self.pending + _figures(self.learn.loss_func.last, self.pred, self.yb[0], not self.training)
@@ -83,87 +83,87 @@ class LossParts(Callback):
 
 # %% ../../nbs/course/04_training.ipynb #805577c4
 def total_over_processes(
-    x:torch.Tensor,
-)->torch.Tensor: # their sum over all processes that train together
+    x: torch.Tensor,
+) -> torch.Tensor:  # their sum over all processes that train together
     "Add up over processes; where there is one, `x` itself"
     if dist.is_available() and dist.is_initialized(): dist.all_reduce(x)
     return x
 
 @patch
-def after_epoch(self:LossParts):
-    if len(self.sums) < 2: return # the rate finder stops early
-    names,row = list(self.learn.loss_func.metric_names), {'stage': self.stage, 'epoch': len(self.history)+1}
+def after_epoch(self: LossParts):
+    if len(self.sums) < 2: return  # the rate finder stops early
+    names, row = list(self.learn.loss_func.metric_names), {'stage': self.stage, 'epoch': len(self.history)+1}
     row |= {'size': self.learn.stage.size, 'frozen': self.learn.plan.frozen,
         'cooling': self.learn.plan.cooling is not None} if hasattr(self.learn, 'plan') else {}
-    for which in ('train','valid'):
-        *mean,n = total_over_processes(self.sums[which].clone()).tolist()
-        mean = {k: v/n for k,v in zip(names + ['batch_psnr','colour_share'], mean)}
+    for which in ('train', 'valid'):
+        *mean, n = total_over_processes(self.sums[which].clone()).tolist()
+        mean = {k: v/n for k, v in zip(names + ['batch_psnr', 'colour_share'], mean)}
         row |= {f'{which}_loss': sum(mean[k] for k in names)} | {f'{which}_{k}': mean[k] for k in names}
-    self.history.append(row | {k: mean[k] for k in ('batch_psnr','colour_share')})
+    self.history.append(row | {k: mean[k] for k in ('batch_psnr', 'colour_share')})
 
 # %% ../../nbs/course/04_training.ipynb #450dd89b
 @torch.no_grad()
 def held_out_figures(
-    learn:Learner, # with a `FeatureLoss`
-    predict=None, # grey [N,1,H,W] → RGB [N,3,H,W]; None: the learner's model
-)->dict[str,float]: # `loss`, its parts, `batch_psnr`, `colour_share`
+    learn: Learner,  # with a `FeatureLoss`
+    predict=None,  # grey [N,1,H,W] → RGB [N,3,H,W]; None: the learner's model
+) -> dict[str, float]:  # `loss`, its parts, `batch_psnr`, `colour_share`
     "What the held-out photos of a learner get, colour them how you like"
-    model,was,total = learn.model,learn.model.training,0.
-    for x,y in learn.dls.valid:
-        x,y = x.as_subclass(torch.Tensor),y.as_subclass(torch.Tensor)
+    model, was, total = learn.model, learn.model.training, 0.
+    for x, y in learn.dls.valid:
+        x, y = x.as_subclass(torch.Tensor), y.as_subclass(torch.Tensor)
         pred = predict(x) if predict else model.eval()(x)
         learn.loss_func(pred, y)
         total = total + _figures(learn.loss_func.last, pred, y, True)
     model.train(was)
-    *mean,n = total_over_processes(total).tolist()
+    *mean, n = total_over_processes(total).tolist()
     parts = dict(zip(learn.loss_func.metric_names, (v/n for v in mean)))
     return {'loss': sum(parts.values()), **parts, 'batch_psnr': mean[-2]/n, 'colour_share': mean[-1]/n}
 
 # %% ../../nbs/course/04_training.ipynb #ae059906
 @torch.no_grad()
 def colour(
-    model:ColorUnet, # left in the mode it was in
-    grey:torch.Tensor, # [N,1,H,W], 0..1
-    half:bool=False, # in bfloat16: quicker where `has_bf16`, and less exact (benchmarks/RESULTS.md has both)
-)->torch.Tensor: # RGB [N,3,H,W] in 0..1
+    model: ColorUnet,  # left in the mode it was in
+    grey: torch.Tensor,  # [N,1,H,W], 0..1
+    half: bool = False,  # in bfloat16: quicker where `has_bf16`, and less exact (benchmarks/RESULTS.md has both)
+) -> torch.Tensor:  # RGB [N,3,H,W] in 0..1
     "Colour a batch"
     was = model.training
     try:
-        with torch.autocast(grey.device.type, torch.bfloat16, enabled=half): return model.eval()(grey).clamp(0,1)
+        with torch.autocast(grey.device.type, torch.bfloat16, enabled=half): return model.eval()(grey).clamp(0, 1)
     finally: model.train(was)
 
 def to_arrays(
-    rgb:torch.Tensor, # [N,3,H,W], 0..1
-)->list: # of uint8 arrays [H,W,3]
+    rgb: torch.Tensor,  # [N,3,H,W], 0..1
+) -> list:  # of uint8 arrays [H,W,3]
     "A batch as pictures"
-    return list((rgb.detach().float().clamp(0,1)*255).round().byte().permute(0,2,3,1).cpu().numpy())
+    return list((rgb.detach().float().clamp(0, 1)*255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
 
 # %% ../../nbs/course/04_training.ipynb #80bd6874
 class BeforeAfter(Callback):
     "Every few epochs, colours the same validation photos, so that progress can be seen"
     order = 60
     def __init__(self,
-        every:int=1, # epochs between two looks
-        n:int=6, # photos
-    ): self.every,self.n,self.seen,self.looks = every,n,0,[]
+        every: int = 1,  # epochs between two looks
+        n: int = 6,  # photos
+    ): self.every, self.n, self.seen, self.looks = every, n, 0, []
 
     def after_epoch(self):
         self.seen += 1
         if self.seen % self.every: return
-        if not self.looks: self.grey,self.truth = (o[:self.n] for o in self.learn.dls.valid.one_batch())
+        if not self.looks: self.grey, self.truth = (o[:self.n] for o in self.learn.dls.valid.one_batch())
         self.looks.append((self.seen, colour(self.learn.model, self.grey)))
 
-    def picture(self, **kw): # a `Picture`
+    def picture(self, **kw):  # a `Picture`
         "One row per photo: grey, what the network made of it at each look, the photo"
-        cols = [('grey', self.grey.expand_as(self.truth))] + [(f'epoch {e}', p) for e,p in self.looks] + [('photo', self.truth)]
-        return photo_grid([list(r) for r in zip(*(to_arrays(c) for _,c in cols))], titles=[t for t,_ in cols], **kw)
+        cols = [('grey', self.grey.expand_as(self.truth))] + [(f'epoch {e}', p) for e, p in self.looks] + [('photo', self.truth)]
+        return photo_grid([list(r) for r in zip(*(to_arrays(c) for _, c in cols))], titles=[t for t, _ in cols], **kw)
 
 # %% ../../nbs/course/04_training.ipynb #9d972f35
 class EpochLine(Callback):
     "Prints one line an epoch; on a terminal also how far the epoch is"
     order = 70
     def before_train(self):
-        dl,plan = self.dls.train,getattr(self.learn, 'plan', None)
+        dl, plan = self.dls.train, getattr(self.learn, 'plan', None)
         self.bar = tqdm(total=len(dl), initial=dl.skip, desc=f'{len(self.learn.loss_parts.history)+1:4} {plan}', unit=' batches',
             leave=False,
                         disable=rank_distrib() > 0 or not sys.stderr.isatty())
@@ -178,10 +178,10 @@ class EpochLine(Callback):
 
 # %% ../../nbs/course/04_training.ipynb #3393a89b
 def epoch_line(
-    row:dict, # of the history
-)->str:
+    row: dict,  # of the history
+) -> str:
     "An epoch in one line, and a second one where it was decided to end the stage"
-    parts = ', '.join(f"{k.removeprefix('valid_')} {v:.3f}" for k,v in row.items() if k.startswith('valid_') and k != 'valid_loss')
+    parts = ', '.join(f"{k.removeprefix('valid_')} {v:.3f}" for k, v in row.items() if k.startswith('valid_') and k != 'valid_loss')
     layers = 'frozen ' if row.get('frozen') else 'cooling' if row.get('cooling') else 'all    '
     line = (f"{row['epoch']:4.0f} {layers}  train {row['train_loss']:.3f}  valid {row['valid_loss']:.3f} ({parts})"
             f"  PSNR {row['batch_psnr']:.2f} dB  colour {row['colour_share']:.0%}")
@@ -189,12 +189,12 @@ def epoch_line(
 
 # %% ../../nbs/course/04_training.ipynb #f551c1ea
 def smooth(
-    values:list[float], # one per epoch
-    beta:float=.5, # weight of the past; 0: no smoothing
-)->list[float]:
+    values: list[float],  # one per epoch
+    beta: float = .5,  # weight of the past; 0: no smoothing
+) -> list[float]:
     "Exponential moving average, corrected for its start (Kingma & Ba 2015, section 3)"
-    out,mean = [],0.
-    for i,v in enumerate(values, 1):
+    out, mean = [], 0.
+    for i, v in enumerate(values, 1):
         mean = beta*mean + (1-beta)*v
         out.append(mean/(1-beta**i))
     return out
@@ -204,29 +204,29 @@ def _gain(losses, patience, beta):
     "Best smoothed loss before the last `patience` epochs, best since, and the gain as a share; None: too few epochs to say"
     s = smooth(losses, beta)
     if len(s) <= patience: return None
-    before,now = min(s[:-patience]),min(s[-patience:])
+    before, now = min(s[:-patience]), min(s[-patience:])
     return before, now, 1 - now/before
 
 def levelled_off(
-    losses:list[float], # validation losses of a stage, one per epoch
-    patience:int=3, # epochs in which to look for a gain
-    min_gain:float=.005, # the smallest gain worth continuing for, as a share of the loss
-    beta:float=.5, # smoothing
-)->str: # the reason in words; empty while the loss still falls, and where it rises
+    losses: list[float],  # validation losses of a stage, one per epoch
+    patience: int = 3,  # epochs in which to look for a gain
+    min_gain: float = .005,  # the smallest gain worth continuing for, as a share of the loss
+    beta: float = .5,  # smoothing
+) -> str:  # the reason in words; empty while the loss still falls, and where it rises
     "Has a stage's validation loss levelled off?"
     if (found := _gain(losses, patience, beta)) is None or not -WORSE <= found[2] < min_gain: return ''
-    before,now,gain = found
+    before, now, gain = found
     return (f'levelled off: smoothed validation loss {before:.4f} → {now:.4f} in {patience} epochs, '
             f'a gain of {gain:.2%} (less than {min_gain:.2%})')
 
 # %% ../../nbs/course/04_training.ipynb #fa3a9400
-WORSE,BROKEN = .02,1.5 # a rise of the smoothed loss that counts, as a share; a single loss that counts, in units of the best so far
+WORSE, BROKEN = .02, 1.5  # a rise of the smoothed loss that counts, as a share; a single loss that counts, in units of the best so far
 
 def got_worse(
-    losses:list[float], # validation losses of a stage, one per epoch
-    patience:int=3, # epochs in which to look for a gain
-    beta:float=.5, # smoothing
-)->str: # the reason in words; empty if it has not
+    losses: list[float],  # validation losses of a stage, one per epoch
+    patience: int = 3,  # epochs in which to look for a gain
+    beta: float = .5,  # smoothing
+) -> str:  # the reason in words; empty if it has not
     "Has a stage's validation loss risen?"
     if len(losses) > 1 and not losses[-1] <= BROKEN*min(losses[:-1]):
         return f'got worse: validation loss {losses[-1]:.4f}, where the best was {min(losses[:-1]):.4f}'
@@ -237,15 +237,15 @@ def got_worse(
 @dataclass
 class EpochPlan:
     "What one epoch of a stage does"
-    frozen:bool # is the encoder frozen?
-    n:int # epochs before it with the same layers
-    cooling:tuple|None=None # (cooling epochs before it, their number); None: the rate is up
-    drops:int=0 # how often the rate has been lowered because the loss got worse
-    from_best:bool=False # begin from the best weights so far?
+    frozen: bool  # is the encoder frozen?
+    n: int  # epochs before it with the same layers
+    cooling: tuple | None = None  # (cooling epochs before it, their number); None: the rate is up
+    drops: int = 0  # how often the rate has been lowered because the loss got worse
+    from_best: bool = False  # begin from the best weights so far?
 
     def __str__(self): return 'decoder' if self.frozen else 'cooling' if self.cooling else 'all    '
 
-DROP,MAX_DROPS = 1/3,2 # the rate after the loss got worse, as a share of the rate before; how often
+DROP, MAX_DROPS = 1/3, 2  # the rate after the loss got worse, as a share of the rate before; how often
 
 def _cooling_epochs(stage, n):
     "How many epochs of cooldown `n` epochs at full rate are worth"
@@ -255,21 +255,21 @@ def _cooling_epochs(stage, n):
 @dataclass
 class StageProgress:
     "How the unfrozen epochs of a stage have gone so far"
-    n:int|None=None # epochs before the cooldown; None while that is open
-    why:str='' # why it begins
-    worse:str='' # why the rate was lowered last
-    drops:int=0 # how often the rate has been lowered
-    since:int=0 # the epoch at which it was lowered last
+    n: int | None = None  # epochs before the cooldown; None while that is open
+    why: str = ''  # why it begins
+    worse: str = ''  # why the rate was lowered last
+    drops: int = 0  # how often the rate has been lowered
+    since: int = 0  # the epoch at which it was lowered last
 
 def stage_progress(
-    stage:Stage,
-    losses:list[float], # validation losses of its unfrozen epochs
-    best:float=inf, # the lowest validation loss before them
-)->StageProgress:
+    stage: Stage,
+    losses: list[float],  # validation losses of its unfrozen epochs
+    best: float = inf,  # the lowest validation loss before them
+) -> StageProgress:
     "When the rate was lowered, and when it begins to fall"
     res = StageProgress()
     for n in range(min(len(losses)+1, stage.epochs)):
-        before,present = min([best, *losses[:res.since]]),losses[res.since:n]
+        before, present = min([best, *losses[:res.since]]), losses[res.since:n]
         worse = got_worse([before]*isfinite(before) + present, stage.patience, stage.smoothing) if present else ''
         flat = levelled_off([before]*(res.since > 0) + present, stage.patience, stage.min_gain, stage.smoothing)
         at_cap = n + _cooling_epochs(stage, n) >= stage.epochs
@@ -280,26 +280,27 @@ def stage_progress(
 
 # %% ../../nbs/course/04_training.ipynb #a2d354ea
 def next_epoch(
-    stage:Stage,
-    history:list[dict], # the stage's epochs so far
-    best:float=inf, # validation loss of the weights the stage began with, where these count
-)->EpochPlan|None: # None: the stage is over
+    stage: Stage,
+    history: list[dict],  # the stage's epochs so far
+    best: float = inf,  # validation loss of the weights the stage began with, where these count
+) -> EpochPlan | None:  # None: the stage is over
     "What the next epoch of a stage does"
     losses = [h['valid_loss'] for h in history if not h['frozen']]
     if not losses and len(history) < stage.frozen_epochs: return EpochPlan(True, len(history))
     if not stage.epochs: return None
     progress = stage_progress(stage, losses, min([best, *(h['valid_loss'] for h in history if h['frozen'])]))
     if progress.n is None: return EpochPlan(False, len(losses), None, progress.drops, 0 < progress.since == len(losses))
-    done,k = len(losses)-progress.n, _cooling_epochs(stage, progress.n)
-    return EpochPlan(False, len(losses), (done,k), progress.drops, done == 0 and progress.why.startswith('got worse')) if done < k else None
+    done, k = len(losses)-progress.n, _cooling_epochs(stage, progress.n)
+    return EpochPlan(False, len(losses), (done, k), progress.drops,
+        done == 0 and progress.why.startswith('got worse')) if done < k else None
 
 # %% ../../nbs/course/04_training.ipynb #f201c2b3
 def rate_at(
-    stage:Stage,
-    plan:EpochPlan,
-    done:float, # share of the epoch that is over
-    steps:int, # steps in an epoch
-)->float: # 0..1
+    stage: Stage,
+    plan: EpochPlan,
+    done: float,  # share of the epoch that is over
+    steps: int,  # steps in an epoch
+) -> float:  # 0..1
     "Learning rate as a share of the stage's"
     rise = min(1., ((plan.n+done)*steps + 1)/stage.warmup) if stage.warmup else 1.
     fall = 1 - sqrt((plan.cooling[0]+done)/plan.cooling[1]) if plan.cooling else 1.
@@ -309,35 +310,35 @@ class Rates(Callback):
     "Sets the learning rate of every group before each batch"
     def before_batch(self):
         if not self.training or not hasattr(self.learn, 'plan'): return
-        stage,plan = self.learn.stage,self.learn.plan
+        stage, plan = self.learn.stage, self.learn.plan
         rate = rate_at(stage, plan, (self.dls.train.skip+self.iter)/self.n_iter, self.n_iter)
         if plan.frozen: self.opt.set_hyper('lr', stage.frozen_lr*rate)
         else: self.opt.set_hyper('lr', slice(stage.lr*stage.encoder_factor*rate, stage.lr*rate))
 
 # %% ../../nbs/course/04_training.ipynb #c6408927
 def has_bf16(
-    device, # torch.device
-)->bool:
+    device,  # torch.device
+) -> bool:
     "Does the hardware compute with bfloat16, rather than imitate it?"
     if device.type == 'cuda': return torch.cuda.is_bf16_supported(including_emulation=False)
     can = torch.cpu.get_capabilities() if device.type == 'cpu' else {}
-    return any(can.get(o, False) for o in ('avx512_bf16','amx_bf16','bf16'))
+    return any(can.get(o, False) for o in ('avx512_bf16', 'amx_bf16', 'bf16'))
 
 class ColourLearner(Learner):
     "A Learner that accumulates the gradients of `accumulation` parts of a batch, in bfloat16 if `half`"
-    accumulation,half,start_loss,best = 1,False,inf,None
+    accumulation, half, start_loss, best = 1, False, inf, None
 
     def _forward(self, x, y):
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.half):
-            self.pred = self.model(x) + (to_grey(y) - x) # an old print's light is not the photo's: judge the colours on the photo's own
+            self.pred = self.model(x) + (to_grey(y) - x)  # an old print's light is not the photo's: judge the colours on the photo's own
             self('after_pred')
             self.loss_grad = self.loss_func(self.pred, y)
         self.loss = self.loss_grad.clone()
         self('after_loss')
 
     def _pass(self, x, y):
-        for xs,ys in zip(x.chunk(self.accumulation), y.chunk(self.accumulation)):
-            self.xb,self.yb = (xs,),(ys,)
+        for xs, ys in zip(x.chunk(self.accumulation), y.chunk(self.accumulation)):
+            self.xb, self.yb = (xs,), (ys,)
             self._forward(xs, ys)
             if not self.training: continue
             if not torch.isfinite(self.loss):
@@ -346,15 +347,15 @@ class ColourLearner(Learner):
 
 # %% ../../nbs/course/04_training.ipynb #7830f27a
 @patch
-def _do_one_batch(self:ColourLearner):
-    x,y = self.xb[0],self.yb[0]
+def _do_one_batch(self: ColourLearner):
+    x, y = self.xb[0], self.yb[0]
     while True:
         try: self._pass(x, y); break
         except (torch.OutOfMemoryError, MemoryError):
             if self.accumulation >= len(x) or num_processes() > 1:
                 n = -(-len(x)//self.accumulation)
                 raise TrainingError(f'no memory for {n} photos of {x.shape[-1]} px at a time: use a smaller --bs') from None
-        self.accumulation,self.loss_parts.pending = 2*self.accumulation,0.
+        self.accumulation, self.loss_parts.pending = 2*self.accumulation, 0.
         self.opt.zero_grad()
         print(f'     out of memory: from here on the gradients of a batch of {len(x)} are accumulated over {self.accumulation} parts',
             file=sys.stderr, flush=True)
@@ -362,14 +363,14 @@ def _do_one_batch(self:ColourLearner):
     self._with_events(self._step, 'step', CancelStepException)
     self.opt.zero_grad()
 
-def num_processes()->int:
+def num_processes() -> int:
     "How many processes train together"
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 # %% ../../nbs/course/04_training.ipynb #de8d323c
 class BatchNormRules(Callback):
     "BatchNorm of frozen layers stays as it is; that of a new decoder averages its first batches"
-    order = -8 # TrainEvalCallback (-10) has just put every layer into training mode
+    order = -8  # TrainEvalCallback (-10) has just put every layer into training mode
     def before_train(self):
         for m in self.model.modules():
             if isinstance(m, _BatchNorm) and not m.weight.requires_grad: m.eval()
@@ -378,7 +379,7 @@ class BatchNormRules(Callback):
 
     def before_batch(self):
         if not self.training: return
-        for m,n in self.seen: m.momentum = max(.1, 1/(n + self.iter*self.learn.accumulation + 1))
+        for m, n in self.seen: m.momentum = max(.1, 1/(n + self.iter*self.learn.accumulation + 1))
 
 class KeepBest(Callback):
     "Keeps a copy of the stage's best weights"
@@ -386,7 +387,7 @@ class KeepBest(Callback):
     def after_epoch(self):
         rows = self.learn.stage_rows() if hasattr(self.learn, 'plan') else []
         if rows and rows[-1]['valid_loss'] <= self.learn.best_loss():
-            self.learn.best = {k: v.detach().cpu().clone() for k,v in self.model.state_dict().items()}
+            self.learn.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
 
 # %% ../../nbs/course/04_training.ipynb #b5428878
 class Repeatable(Callback):
@@ -402,19 +403,19 @@ class Repeatable(Callback):
 
 # %% ../../nbs/course/04_training.ipynb #96d9f7e8
 def colour_learner(
-    dls, # from `colour_dls`
-    model:ColorUnet, # from `create_unet` or `load_weights`
-    loss=None, # a `FeatureLoss`; None: its pixel and chroma parts only
-    cbs=(), # more callbacks
-    seed:int=42, # of order, crops and augmentation
-    history=(), # rows of epochs that went before
-    stage:int=1, # which stage of a run this is
-    half:bool|None=None, # bfloat16? None: where the hardware has it
-    **kwargs, # to fastai's Learner
-)->ColourLearner:
+    dls,  # from `colour_dls`
+    model: ColorUnet,  # from `create_unet` or `load_weights`
+    loss=None,  # a `FeatureLoss`; None: its pixel and chroma parts only
+    cbs=(),  # more callbacks
+    seed: int = 42,  # of order, crops and augmentation
+    history=(),  # rows of epochs that went before
+    stage: int = 1,  # which stage of a run this is
+    half: bool | None = None,  # bfloat16? None: where the hardware has it
+    **kwargs,  # to fastai's Learner
+) -> ColourLearner:
     "A fastai Learner for colouring, its parameters in three groups"
-    model = model.to(memory_format=torch.channels_last) # convolutions on a CPU are faster so
-    for p in model.parameters(): p.grad = None # a frozen layer with a gradient left over would still be stepped
+    model = model.to(memory_format=torch.channels_last)  # convolutions on a CPU are faster so
+    for p in model.parameters(): p.grad = None  # a frozen layer with a gradient left over would still be stepped
     cbs = [LossParts(history, stage), GradientClip(1.), Rates(), Repeatable(seed), BatchNormRules(), KeepBest(), *cbs]
     learn = ColourLearner(dls, model, loss_func=loss or FeatureLoss(), splitter=unet_splitter, wd=1e-2, train_bn=False, cbs=cbs, **kwargs)
     learn.half = has_bf16(dls.device) if half is None else half
@@ -422,17 +423,17 @@ def colour_learner(
 
 # %% ../../nbs/course/04_training.ipynb #39bec86d
 @patch
-def stage_rows(self:ColourLearner)->list[dict]:
+def stage_rows(self: ColourLearner) -> list[dict]:
     "The history of the present stage"
     return [h for h in self.loss_parts.history if h['stage'] == self.loss_parts.stage]
 
 @patch
-def best_loss(self:ColourLearner)->float:
+def best_loss(self: ColourLearner) -> float:
     "The lowest validation loss of the present stage, that of the weights it began with included where these count"
     return min([self.start_loss, *(h['valid_loss'] for h in self.stage_rows())])
 
 @patch
-def after_epoch(self:Rates):
+def after_epoch(self: Rates):
     "Note in the history what the rule sees, and what it decides"
     rows = self.learn.stage_rows() if hasattr(self.learn, 'stage') else []
     losses = [h['valid_loss'] for h in rows if not h['frozen']]
@@ -444,22 +445,22 @@ def after_epoch(self:Rates):
 
 # %% ../../nbs/course/04_training.ipynb #beb73fec
 @patch
-def restore_best(self:ColourLearner):
+def restore_best(self: ColourLearner):
     "Back to the stage's best weights, with a new optimiser: the running means of the old one belong to weights that came apart"
     if self.best is None: return
     self.model.load_state_dict(self.best)
     self.create_opt()
 
 def fit_stage(
-    learn:ColourLearner, # from `colour_learner`, its dls at the stage's size
-    stage:Stage,
-)->list[dict]: # the history: one dict per epoch
+    learn: ColourLearner,  # from `colour_learner`, its dls at the stage's size
+    stage: Stage,
+) -> list[dict]:  # the history: one dict per epoch
     "Train the decoder, then everything at discriminative learning rates, until the losses have levelled off"
     learn.stage = stage
     with learn.no_bar(), learn.no_logging():
         while plan := next_epoch(stage, learn.stage_rows(), learn.start_loss):
             learn.plan = plan
-            if plan.from_best and not learn.dls.train.skip: learn.restore_best() # in the middle of an epoch that has been done already
+            if plan.from_best and not learn.dls.train.skip: learn.restore_best()  # in the middle of an epoch that has been done already
             if not learn.opt: learn.create_opt()
             # not `learn.freeze`: that forgets the optimiser's running means
             learn.opt.freeze_to(-1 if plan.frozen else 0 if stage.early else 1)
@@ -467,23 +468,23 @@ def fit_stage(
     return learn.loss_parts.history
 
 # %% ../../nbs/course/04_training.ipynb #a58a2190
-_titles = {'batch_psnr':'PSNR, dB', 'colour_share':'share of colour'}
+_titles = {'batch_psnr': 'PSNR, dB', 'colour_share': 'share of colour'}
 
 def plot_history(
-    history:list[dict], # from `fit_stage` or `read_history`
-    width:float=9., # inches
-)->None:
+    history: list[dict],  # from `fit_stage` or `read_history`
+    width: float = 9.,  # inches
+) -> None:
     "Loss and parts, training dashed, validation solid; PSNR and share of colour; grey area: encoder frozen, dotted: levelled off"
     parts = [k.removeprefix('valid_') for k in history[0] if k.startswith('valid_')]
     stages = list(dict.fromkeys(h.get('stage', 1) for h in history))
-    fig,axs = plt.subplots(1, len(parts)+2, figsize=(width, 2.2), squeeze=False, layout='constrained')
-    for ax,name in zip(axs[0], [*parts, *_titles]):
+    fig, axs = plt.subplots(1, len(parts)+2, figsize=(width, 2.2), squeeze=False, layout='constrained')
+    for ax, name in zip(axs[0], [*parts, *_titles]):
         for k in stages: _plot_stage(ax, [h for h in history if h.get('stage', 1) == k], name, len(stages) > 1)
         ax.set(title=_titles.get(name, name), xlabel='epoch', xlim=(history[0]['epoch']-.5, history[-1]['epoch']+.5))
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 def _plot_stage(ax, rows, name, label):
-    epochs,frozen = [h['epoch'] for h in rows], [h['epoch'] for h in rows if h['frozen']]
+    epochs, frozen = [h['epoch'] for h in rows], [h['epoch'] for h in rows if h['frozen']]
     if f'train_{name}' in rows[0]: ax.plot(epochs, [h[f'train_{name}'] for h in rows], '--', lw=1, color='C0')
     ax.plot(epochs, [h.get(f'valid_{name}', h.get(name)) for h in rows], color='C1')
     if frozen: ax.axvspan(frozen[0]-.5, frozen[-1]+.5, color='.9')
@@ -492,7 +493,7 @@ def _plot_stage(ax, rows, name, label):
     if label: ax.text(epochs[0], 1, f"{rows[0]['size']:.0f}", transform=ax.get_xaxis_transform(), va='top', fontsize=7)
 
 # %% ../../nbs/course/04_training.ipynb #93bacd05
-def save_history(history:list[dict], path:str|Path)->Path:
+def save_history(history: list[dict], path: str | Path) -> Path:
     "Write the history as CSV"
     out = csv.DictWriter(text := io.StringIO(newline=''), list(dict.fromkeys(k for row in history for k in row)))
     out.writeheader()
@@ -500,10 +501,10 @@ def save_history(history:list[dict], path:str|Path)->Path:
     return write_whole(path, text.getvalue())
 
 def _value(text):
-    if text in ('True','False'): return text == 'True'
+    if text in ('True', 'False'): return text == 'True'
     try: return float(text)
     except ValueError: return text
 
-def read_history(path:str|Path)->list[dict]:
+def read_history(path: str | Path) -> list[dict]:
     "Read what `save_history` wrote"
-    with open(path, newline='', encoding='utf-8') as f: return [{k: _value(v) for k,v in row.items() if v} for row in csv.DictReader(f)]
+    with open(path, newline='', encoding='utf-8') as f: return [{k: _value(v) for k, v in row.items() if v} for row in csv.DictReader(f)]

@@ -13,13 +13,13 @@ from torch import nn
 
 # %% ../../nbs/library/memory.ipynb #759a9d38
 def bytes_kept(
-    model:nn.Module, # a `ColorUnet` in training mode
-    loss:nn.Module, # a `FeatureLoss`
-    size:int, # pixels a side
-    n:int, # photos
-)->int:
+    model: nn.Module,  # a `ColorUnet` in training mode
+    loss: nn.Module,  # a `FeatureLoss`
+    size: int,  # pixels a side
+    n: int,  # photos
+) -> int:
     "Bytes that a forward pass of `n` photos keeps for the backward pass"
-    kept,device = {},next(model.parameters()).device
+    kept, device = {}, next(model.parameters()).device
     def note(t):
         kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
         return t
@@ -28,27 +28,27 @@ def bytes_kept(
     return sum(kept.values())
 
 def photos_that_fit(
-    model:nn.Module, # a `ColorUnet` in training mode, on the device that will train it
-    loss:nn.Module, # a `FeatureLoss`
-    size:int, # pixels a side
-    free:int|None=None, # bytes; None: what the device has left
-)->int:
+    model: nn.Module,  # a `ColorUnet` in training mode, on the device that will train it
+    loss: nn.Module,  # a `FeatureLoss`
+    size: int,  # pixels a side
+    free: int | None = None,  # bytes; None: what the device has left
+) -> int:
     "About how many photos a training step can take at once: half of the free memory for what is kept, the rest for gradients and workspace"
-    state = copy.deepcopy(model.state_dict()) # BatchNorm's means must not learn from noise
+    state = copy.deepcopy(model.state_dict())  # BatchNorm's means must not learn from noise
     try: each = (bytes_kept(model, loss, size, 4) - bytes_kept(model, loss, size, 2))/2
     except torch.OutOfMemoryError: return 1
     finally: model.load_state_dict(state)
     return max(1, int((free or free_memory(next(model.parameters()).device))/2/each))
 
-def free_memory(device:torch.device)->int:
+def free_memory(device: torch.device) -> int:
     "Bytes that are free on a device, or in main memory"
     return torch.cuda.mem_get_info(device)[0] if device.type == 'cuda' else psutil.virtual_memory().available
 
 # %% ../../nbs/library/memory.ipynb #b7d4c059
 def accumulation_parts(
-    bs:int, # photos in a batch
-    fit:int, # photos that fit at once
-)->int: # a power of two, or `bs`
+    bs: int,  # photos in a batch
+    fit: int,  # photos that fit at once
+) -> int:  # a power of two, or `bs`
     "Over how many parts the gradients of a batch have to be accumulated"
     parts = 1
     while -(-bs//parts) > fit and parts < bs: parts *= 2

