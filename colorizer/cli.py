@@ -21,7 +21,7 @@ COMMANDS = {  # word: (what it does, adds its options to a parser, runs it and g
     'evaluate': ('measure how good the colours are', 'colorizer.evaluation.options:add_evaluate', 'colorizer.cli:run_evaluate'),
     'export': ('turn trained weights into an ONNX model', 'colorizer.training.options:add_export', 'colorizer.training.export:run'),
     'archive': ('colour a large collection, on many machines', 'colorizer.inference.archive_command:add_archive', 'colorizer.inference.archive_command:run_archive'),
-    'app': ('a page in your browser: drop a photo, see it in colour', 'colorizer.inference.app:add_arguments', 'colorizer.inference.app:run'),
+    'app': ('a page in your browser: drop a photo, see it in colour', 'colorizer.inference.app:add_app', 'colorizer.inference.app:run_app'),
     'course': ('open the notebooks in JupyterLab', 'colorizer.cli:add_course', 'colorizer.cli:run_course'),
 }
 COLOUR = ('', 'colorizer.inference.command:add_colour', 'colorizer.inference.command:run_colour')  # without such a word

@@ -3,6 +3,7 @@ import io, os, signal, socket, subprocess, sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -98,6 +99,9 @@ def test_a_photo_through_the_page(server, browser, tmp_path):
     page.goto(url)
     page.locator('#photo input[type=file]').set_input_files(str(tmp_path/'letter.jpg'))
     page.get_by_text('not an image that can be read').first.wait_for()
+    page.wait_for_timeout(1000)
+    assert page.get_by_text('not an image that can be read').count() == 1 and page.get_by_text('Error', exact=True).count() == 0  # it is said once
+    assert str(tmp_path) not in page.inner_text('body') and not page.locator('#results').is_visible()
     if os.environ.get('SCREENSHOT'): page.screenshot(path=os.environ['SCREENSHOT'])
     assert {urlsplit(o).hostname for o in asked if urlsplit(o).scheme not in ('data', 'blob')} == {'127.0.0.1'}, [o for o in asked if '127.0.0.1' not in o]
     assert errors == []
@@ -105,3 +109,64 @@ def test_a_photo_through_the_page(server, browser, tmp_path):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, '')
     assert not list(tmp_path.glob('colorizer-*'))  # uploads are gone
+
+
+def upload(page, url, photo):
+    page.goto(url)
+    page.locator('#photo input[type=file]').set_input_files(str(photo))
+    page.wait_for_function("document.querySelectorAll('#shown img').length >= 2")
+
+
+@pytest.mark.parametrize('width, height', [(390, 844), (1280, 800)])
+def test_the_result_is_on_the_first_screen(server, browser, width, height):
+    page = browser.new_page(viewport=dict(width=width, height=height))
+    page.set_default_timeout(60_000)
+    page.goto(server[0])
+    page.locator('#photo').wait_for()
+    boxes = [o.bounding_box() for o in page.locator('.block').all() if o.is_visible()]
+    assert not [b for b in boxes if b['height'] > 200]  # no large empty box
+    upload(page, server[0], sample_photos()['flower'])
+    page.wait_for_timeout(500)
+    shown = page.locator('#shown').bounding_box()
+    assert shown['y'] + shown['height'] <= height and shown['x'] >= 0 and shown['x'] + shown['width'] <= width
+    assert not page.locator('#file').is_visible()
+    assert page.evaluate('document.documentElement.scrollWidth') <= width
+
+
+def test_a_click_on_the_photo_sets_a_hint(server, browser, tmp_path):
+    page = browser.new_page(viewport=dict(width=1280, height=900))
+    page.set_default_timeout(60_000)
+    upload(page, server[0], sample_photos()['flower'])
+    def clicked(): return to_rgb_array(Image.open(io.BytesIO(page.request.get(page.locator('#clicked img').get_attribute('src')).body()))).astype(int)
+    page.get_by_role('tab', name='Correct a colour').click()
+    img = page.locator('#clicked img')
+    img.wait_for()
+    before, source, box = clicked(), img.get_attribute('src'), img.bounding_box()
+    img.click(position=dict(x=box['width']*.1, y=box['height']*.5))  # dark leaves; the colour offered is a red
+    page.wait_for_function("was => document.querySelector('#clicked img').src != was", arg=source)
+    after = clicked()
+    h, w = after.shape[:2]
+    y, x = round(h*.5), round(w*.1)
+    assert after[y, x, 0] > after[y, x, 2] + 60  # the dot
+    around = np.s_[y - 30:y + 30, x + 15:x + 40]
+    assert (after[around] - before[around])[..., 0].mean() > 2 + (after[around] - before[around])[..., 1].mean()  # redder around it
+    page.locator('#make').click()
+    with page.expect_download() as got: page.locator('#file a[download], #file a[href*="flower_colour"]').first.click()
+    got.value.save_as(tmp_path/'saved.jpg')
+    saved = to_rgb_array(open_photo(tmp_path/'saved.jpg')).astype(int)
+    assert abs(saved[around] - after[around]).mean() < 4  # the hint is in the file
+    page.locator('#undo').click()
+    source = img.get_attribute('src')
+    page.wait_for_timeout(1500)
+    assert abs(clicked() - before).mean() < 1
+
+
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGHUP', 'SIGINT'])
+def test_uploads_go_however_the_app_is_ended(name, server, tmp_path):
+    url, process, _ = server
+    folder, = tmp_path.glob('colorizer-*')
+    (folder/'upload.jpg').write_bytes(b'a family photo')
+    process.send_signal(getattr(signal, name))
+    _, err = process.communicate(timeout=60)
+    assert not list(tmp_path.glob('colorizer-*')) and err == ''
+    assert process.returncode == {'SIGTERM': 143, 'SIGHUP': 129, 'SIGINT': 0}[name]
