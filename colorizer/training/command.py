@@ -316,7 +316,7 @@ def run(
     return _train(args, recipe, sources, test, model, loss, saved)
 
 def _saved(args):
-    "The checkpoint of the run to be resumed, and a network that its weights fit; nothing where there is none"
+    "The checkpoint of the run to resume and a network that its weights fit; (None, None) if there is no checkpoint"
     if not args.resume or not (args.out/'checkpoint.pt').exists(): return None, None
     config = json.loads((args.out/'config.json').read_text(encoding='utf-8'))
     return load_checkpoint(args.out/'checkpoint.pt'), create_unet(**config['model'], pretrained=False)

@@ -114,7 +114,7 @@ def _cache_one(job):
 MANIFEST = 'manifest.jsonl'
 
 def _read_manifest(folder):
-    "Entries by source, the latest counts; a line that a kill cut short is passed over"
+    "Entries by source, the latest counts; a line that a kill cut short is skipped"
     res, path = {}, Path(folder)/MANIFEST
     for line in (path.read_text(encoding='utf-8').splitlines() if path.exists() else ()):
         try: o = json.loads(line); res[o['source']] = o

@@ -95,7 +95,7 @@ class TrainingRun:
 
 # %% ../../nbs/library/run_report.ipynb #aa5b4a09
 def _num(v, form='g'):
-    "A number as text; a dash where there is none"
+    "A number as text; a dash for anything else"
     return format(v, form) if _is_number(v) else '–'
 
 def read_run(
@@ -358,7 +358,7 @@ def _order(path): return path.stem != 'sizes', [int(o) for o in re.findall(r'\d+
 
 # %% ../../nbs/library/run_report.ipynb #67d465bb
 def comparison(run: TrainingRun):
-    "What `comparison.json` holds, as a table; None where there is none"
+    "What `comparison.json` holds, as a table; None if there is no such file"
     found = _read_json(run.path/'comparison.json')
     figures = _get(found, 'figures')
     if not isinstance(figures, dict): return None
@@ -370,7 +370,7 @@ _MEASURES = {'psnr': ('PSNR ↑ (dB)', '.2f'), 'ssim': ('SSIM ↑', '.3f'), 'cie
     'colourfulness': ('Colourfulness', '.1f')}
 
 def final_test(run: TrainingRun):
-    "What `test.json` holds, as a table; None where there is none"
+    "What `test.json` holds, as a table; None if there is no such file"
     try: test = json.loads((run.path/'test.json').read_text(encoding='utf-8'))
     except OSError: return None
     except ValueError: return P('Left out: test.json is damaged.')

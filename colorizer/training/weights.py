@@ -33,7 +33,7 @@ def read_weights(
         why = 'it holds code or objects besides tensors, which are not loaded' if code else 'it is damaged, or not a weights file'
         raise UnetError(f"{path} can't be read as weights: {why}") from e
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise UnetError(f"{path} holds something else than a table of names and tensors (a state dict)")
+        raise UnetError(f"{path} holds something other than a table of names and tensors (a state dict)")
     return state, meta
 
 # %% ../../nbs/library/weights.ipynb #8ca50582
