@@ -1,10 +1,10 @@
-"""Make the picture that README.md and the index show: the embedded photos, coloured by the shipped model, three to a row.
+"""Make the picture that README.md and the index show: the embedded photos, coloured by the shipped model, in two bands of six.
 
     python tools/pictures.py         writes nbs/images/demo.jpg
 """
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from colorizer import Colorizer
 from colorizer.inference.photo import open_photo, sample_photos
@@ -17,7 +17,9 @@ for path in sample_photos().values():
     photo = open_photo(path)
     grey = photo.convert("L")
     columns.append([grey, colorizer.colorize(grey), photo])
-columns = [[o.resize((o.width*150//o.height, 150), Image.Resampling.LANCZOS) for o in c] for c in columns]
+columns = [[ImageOps.fit(o, (150, 112), Image.Resampling.LANCZOS, centering=(.5, .3)) for o in c] for c in columns]
 out.parent.mkdir(exist_ok=True)
-photo_grid([list(r) for r in zip(*columns)], row_titles=["grey", "coloured", "original"], tile=150).save(out)
+half = -(-len(columns)//2)
+rows = [list(r) for band in (columns[:half], columns[half:]) for r in zip(*band)]
+photo_grid(rows, row_titles=["grey", "coloured", "original"]*2, tile=150).save(out)
 print(out)

@@ -80,11 +80,11 @@ def course_model(
 def course_loss(
     run:Course,
 )->FeatureLoss:
-    "The article's loss in the full run: pixels, VGG-16's features and Gram matrices. The minute's version adds chroma; its VGG-16 is random, ends after the second block, and is left out above 64 pixels, where it would take most of the time"
+    "The article's loss in the full run: pixels, VGG-16's features and Gram matrices. The minute's version adds chroma; its VGG-16 is random, ends after the first block, and is left out above 64 pixels, where it would take most of the time"
     if run.full: return FeatureLoss(vgg_features('vgg16', os.environ.get('COLORIZER_VGG')), chroma_weight=0)
     if run.stage.size > 64: return FeatureLoss()
     torch.manual_seed(0)
-    return FeatureLoss(vgg_features('vgg16', pretrained=False, layers=(3,8)), layers=(3,8), feature_weights=.5, gram_weights=.1)
+    return FeatureLoss(vgg_features('vgg16', pretrained=False, layers=(3,)), (3,), feature_weights=.5, gram_weights=.1)
 
 # %% ../../nbs/library/course_helpers.ipynb #daabf0f5
 def course_before(
