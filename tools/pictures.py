@@ -21,5 +21,5 @@ columns = [[ImageOps.fit(o, (150, 112), Image.Resampling.LANCZOS, centering=(.5,
 out.parent.mkdir(exist_ok=True)
 half = -(-len(columns)//2)
 rows = [list(r) for band in (columns[:half], columns[half:]) for r in zip(*band)]
-photo_grid(rows, row_titles=["grey", "coloured", "original"]*2, tile=150).save(out)
+out.write_bytes(photo_grid(rows, row_titles=["grey", "coloured", "original"]*2, tile=150)._repr_jpeg_())
 print(out)
