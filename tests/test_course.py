@@ -22,7 +22,7 @@ for path in sys.argv[1:]:
     space = {'__name__': '__main__'}
     for cell in json.load(open(path, encoding='utf-8'))['cells']:
         code = ''.join(cell['source'])
-        if cell['cell_type'] != 'code' or '#| slow' in code: continue
+        if cell['cell_type'] != 'code' or '#| slow' in code or '#| notest' in code: continue
         exec(compile(code, f'{path} {cell["id"]}', 'exec'), space)
     run = space['run']
     print(json.dumps(dict(full=run.full, size=run.stage.size, kept=(run.root/f'{run.stage.size}px.safetensors').exists(),

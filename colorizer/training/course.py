@@ -37,8 +37,8 @@ def photo_batch(
     return torch.stack(list(PhotoSet(photos, size))).permute(0,3,1,2)/255
 
 # %% ../../nbs/library/course_helpers.ipynb #756a0dc0
-_short = {64: Stage(64, 16, 1, 6, photos=128, patience=2), 128: Stage(128, 8, 1, 4, lr=5e-4, photos=48, patience=2),
-          256: Stage(256, 4, 0, 3, lr=2e-4, photos=24, patience=2), 512: Stage(512, 2, 0, 2, lr=5e-5, photos=8, patience=1)}
+_short = {64: Stage(64, 16, 1, 5, photos=96, patience=2), 128: Stage(128, 8, 1, 3, lr=5e-4, photos=48, patience=2),
+          256: Stage(256, 4, 0, 2, lr=2e-4, photos=16, patience=2), 512: Stage(512, 2, 0, 2, lr=5e-5, photos=8, patience=1)}
 
 @dataclass
 class Course:
