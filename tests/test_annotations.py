@@ -7,9 +7,9 @@ LIBRARY = Path(__file__).parent.parent/'colorizer'
 LEFT = {'training/learner.py': 23, 'inference/archive.py': 14, 'training/data.py': 14,
         'training/run_report.py': 14, 'inference/files.py': 12, 'inference/photo.py': 12, 'inference/folders.py': 10,
         'training/command.py': 10, 'inference/colorizer.py': 9, 'inference/colour.py': 9,
-        'evaluation/metrics.py': 8, 'training/checkpoints.py': 8, 'training/export.py': 6,
-        'inference/show.py': 5, 'inference/upsampling.py': 5, 'training/architecture.py': 4, 'training/distributed.py': 4,
-        'training/loss.py': 4, 'training/recipe.py': 4, 'inference/disk.py': 3, 'training/memory.py': 3, 'training/distil.py': 1,
+        'training/checkpoints.py': 8, 'training/export.py': 6,
+        'inference/show.py': 5, 'inference/upsampling.py': 5, 'training/distributed.py': 4,
+        'training/recipe.py': 4, 'inference/disk.py': 3, 'training/memory.py': 3, 'training/distil.py': 1,
         'training/small_encoder.py': 1}
 CALLS = {'__init__', '__call__'}  # what `Thing(…)` and `thing(…)` run is as public as a name
 

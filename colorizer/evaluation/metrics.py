@@ -10,6 +10,7 @@ __all__ = ['MEASURES', 'METRICS', 'ARROWS', 'FID_LEAST', 'truth_of', 'grey_input
 
 # %% ../../nbs/course/09_evaluation.ipynb #1d2c533e
 import os, warnings
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from ..inference.colour import compose, luma, split
 def _called(photo): return photo if isinstance(photo, (str, os.PathLike)) else 'photo'
 
 def truth_of(
-    photo,          # anything `colorizer.photo.open_photo` takes
+    photo: str|os.PathLike|Image.Image|np.ndarray,  # anything `colorizer.photo.open_photo` takes
     size: int=256,  # short side of the result in pixels; a smaller photo stays as it is
 ) -> np.ndarray:    # uint8 RGB [H,W,3]
     "The photo as the protocol sees it: whole, shrunk with Lanczos to a short side of `size`, 8-bit RGB"
@@ -91,8 +92,8 @@ def ssim(
 
 # %% ../../nbs/course/09_evaluation.ipynb #7328aad0
 def delta_e(
-    lab1,  # CIELAB colours [...,3]
-    lab2,  # CIELAB colours [...,3]
+    lab1: np.ndarray,  # CIELAB colours [...,3]
+    lab2: np.ndarray,  # CIELAB colours [...,3]
 ) -> np.ndarray:  # [...], 0 or more
     "CIEDE2000 colour difference with kL = kC = kH = 1 (CIE 142-2001; Sharma, Wu & Dalal 2005; scikit-image)"
     return deltaE_ciede2000(np.asarray(lab1, float), np.asarray(lab2, float))
@@ -169,9 +170,9 @@ def compare(
 ARROWS = dict(more='↑', less='↓', near='')
 
 def measures_table(
-    rows,             # pairs of a name and a dict of measures; one that is missing or NaN gives a dash
-    columns=METRICS,  # names in `heads`
-    heads=MEASURES,   # name → `Measure`
+    rows: Iterable,                  # pairs of a name and a dict of measures; one that is missing or NaN gives a dash
+    columns: Iterable=tuple(METRICS),  # names in `heads`
+    heads: dict=MEASURES,            # name → `Measure`
 ) -> str:             # Markdown
     "Measures as a table"
     def cell(m, k): return f'{m[k]:.{heads[k].digits}f}' if k in m and not np.isnan(m[k]) else '–'
@@ -188,7 +189,7 @@ def grey(
 
 # %% ../../nbs/course/09_evaluation.ipynb #a24efbb8
 def mean_chroma(
-    photos,         # photos that are *not* evaluated: anything `open_photo` takes
+    photos: list,   # photos that are *not* evaluated: anything `open_photo` takes
     size: int=256,  # short side in pixels at which they are read
 ) -> np.ndarray:    # [2]: Cb, Cr in -0.5..0.5
     "Mean chroma over photos, each with equal weight"
@@ -196,8 +197,8 @@ def mean_chroma(
 
 # %% ../../nbs/course/09_evaluation.ipynb #f20b5146
 def constant_chroma(
-    chroma,  # Cb, Cr in -0.5..0.5
-):           # a colouriser: callable, PIL 'L' → PIL 'RGB'
+    chroma: np.ndarray,  # Cb, Cr in -0.5..0.5
+) -> Callable:           # a colouriser: PIL 'L' → PIL 'RGB'
     "The baseline that lays one wash of colour over every photo"
     from colorizer.inference.colour import fit_gamut   # here, so that the measures work without ONNX Runtime
     def colourise(photo: Image.Image) -> Image.Image:
@@ -225,8 +226,8 @@ def _alexnet():
         return lpips.LPIPS(net='alex', verbose=False)
 
 def lpips_measure(
-    net=None,  # a `lpips.LPIPS`; None: version 0.1 on AlexNet, whose weights torchvision downloads (233 MB)
-):             # callable: (pred, truth), uint8 RGB [H,W,3] → LPIPS, 0 or more; NaN below 64×64 pixels, which AlexNet can't see
+    net: Callable|None=None,  # a `lpips.LPIPS`; None: version 0.1 on AlexNet, whose weights torchvision downloads (233 MB)
+) -> Callable:  # (pred, truth), uint8 RGB [H,W,3] → LPIPS, 0 or more; NaN below 64×64 pixels, which AlexNet can't see
     "LPIPS (Zhang et al. 2018). `MeasureError` if it can't be had"
     net = net or _need('LPIPS', _alexnet)
     def measure(pred, truth):
@@ -242,8 +243,8 @@ def _inception():
     return InceptionV3([InceptionV3.BLOCK_INDEX_BY_DIM[2048]])
 
 def fid_features(
-    net=None,  # as `pytorch_fid.inception.InceptionV3`; None: the one that FID means, whose weights it downloads (91 MB)
-):             # callable: uint8 RGB [H,W,3] → features [2048]
+    net: Callable|None=None,  # as `pytorch_fid.inception.InceptionV3`; None: the one that FID means, whose weights it downloads (91 MB)
+) -> Callable:  # uint8 RGB [H,W,3] → features [2048]
     "The features that FID compares. `MeasureError` if they can't be had"
     net = (net or _need('FID', _inception)).eval()
     def features(picture):
@@ -256,8 +257,8 @@ def fid_features(
 FID_LEAST = 2048   # with fewer pictures than features the covariance is not of full rank
 
 def fid(
-    a,  # features of the one set [N,D]
-    b,  # features of the other [M,D]
+    a: np.ndarray,  # features of the one set [N,D]
+    b: np.ndarray,  # features of the other [M,D]
 ) -> float:  # 0 or more; NaN for sets of one picture
     "Fréchet distance of two sets of features (Heusel et al. 2017; pytorch-fid)"
     from pytorch_fid.fid_score import calculate_frechet_distance

@@ -39,7 +39,7 @@ class ResNetEncoder(nn.Module):
         super().__init__()
         self.layers,self.taps = layers,sorted(taps)
 
-    def forward(self, grey):
+    def forward(self, grey:torch.Tensor)->list[torch.Tensor]:
         x,maps = (grey-.449)/.226, [] # ImageNet's mean and deviation, the channels averaged
         for i,layer in enumerate(self.layers):
             x = layer(x)
@@ -53,7 +53,7 @@ class _Stored:
 
 class DynamicDecoder(nn.Module):
     "The decoder of a DynamicUnet with the features handed over as arguments: same layers, same result, no hooks, so it exports and compiles"
-    def __init__(self, dynamic):
+    def __init__(self, dynamic:DynamicUnet):
         super().__init__()
         layers = list(dynamic.layers)
         self.middle = nn.Sequential(*layers[1:4])
@@ -113,7 +113,7 @@ class ColorUnet(nn.Module):
         super().__init__()
         self.encoder,self.decoder,self.head,self.config = encoder,decoder,head,dict(config or {})
 
-    def raw(self, grey): return self.decoder(self.encoder(grey), grey)
+    def raw(self, grey:torch.Tensor)->torch.Tensor: return self.decoder(self.encoder(grey), grey)
 
 # %% ../../nbs/course/02_architecture.ipynb #31e4c8fd
 @patch

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from ..evaluation.metrics import ciede2000
 from ..inference.photo import sample_photos
-from ..inference.show import photo_grid
+from ..inference.show import Picture, photo_grid
 from .architecture import ColorUnet, create_unet
 from .checkpoints import load_weights
 from .data import PhotoSet, colour_dls, prepare, split_photos, to_grey
@@ -30,7 +30,7 @@ def course_photos()->tuple[list,list]: # paths: eight to train on, four held out
     return [p for k,p in photos.items() if k not in HELD_OUT], [photos[k] for k in HELD_OUT]
 
 def photo_batch(
-    photos, # paths
+    photos:list, # paths
     size:int, # pixels a side
 )->torch.Tensor: # RGB [N,3,size,size], 0..1
     "Photos as a batch of squares, cut from the middle"
@@ -105,7 +105,7 @@ def course_before(
 # %% ../../nbs/library/course_helpers.ipynb #99025eea
 def judge(
     models:dict, # name → `ColorUnet`
-    photos, # paths
+    photos:list, # paths
     size:int, # pixels a side
     loss:FeatureLoss|None=None, # None: pixels and chroma
 )->dict: # name → loss, PSNR (dB), CIEDE2000, share of colour; the first is 'left grey'
@@ -129,10 +129,10 @@ def judged_table(
 
 def before_after_grid(
     models:dict, # title → `ColorUnet`
-    photos, # paths
+    photos:list, # paths
     size:int|dict, # pixels a side; or title → pixels
     tile:int=96, # pixels
-): # `Picture`
+)->Picture:
     "One row per photo: grey, what each network makes of it, the photo"
     sizes = size if isinstance(size, dict) else dict.fromkeys(models, size)
     rgb = photo_batch(photos, max(sizes.values()))

@@ -205,7 +205,7 @@ def _set_features(self:FeatureLoss, features, layers):
 
 # %% ../../nbs/course/03_loss.ipynb #c2c4b1fe
 @patch
-def train(self:FeatureLoss, mode:bool=True):
+def train(self:FeatureLoss, mode:bool=True)->FeatureLoss:
     "As in any module, but the VGG stays in eval mode"
     nn.Module.train(self, mode)
     self.features.eval()
@@ -242,7 +242,7 @@ def parts(self:FeatureLoss,
 
 # %% ../../nbs/course/03_loss.ipynb #fc2a2a36
 @patch
-def forward(self:FeatureLoss, pred, target):
+def forward(self:FeatureLoss, pred:torch.Tensor, target:torch.Tensor)->torch.Tensor:
     "The loss, a scalar. Raises `LossError` unless both are RGB batches of one shape"
     if pred.shape!=target.shape or pred.ndim!=4 or pred.shape[1]!=3:
         raise LossError(f"the loss wants two RGB batches [N,3,H,W] of one shape, not {list(pred.shape)} and {list(target.shape)}")
@@ -252,7 +252,7 @@ def forward(self:FeatureLoss, pred, target):
     return parts.sum()
 
 @patch(as_prop=True)
-def components(self:FeatureLoss):
+def components(self:FeatureLoss)->dict:
     "Name → float: each part as it entered the last loss. They sum to it; empty before the first call"
     return {} if self.last is None else dict(zip(self.metric_names, self.last.tolist()))
 
@@ -261,7 +261,7 @@ def components(self:FeatureLoss):
 @torch.no_grad()
 def calibrate(self:FeatureLoss,
     rgb:torch.Tensor # [N,3,H,W] photos with colour, RGB in 0..1
-):
+)->None:
     "Make 1 mean \"as wrong as these photos left grey\" for each part. Raises `LossError` if they are grey already"
     rgb = rgb.to(self.mean)
     grey = luma_of(*rgb.unbind(1))[:,None].expand_as(rgb)

@@ -25,7 +25,7 @@ class UpBlock(nn.Module):
         self.shuffle = PixelShuffle_ICNR(ni, nf, norm_type=None)
         self.conv = ConvLayer(nf+n_cross, nf, norm_type=NormType.Batch if norm else None)
 
-    def forward(self, x, cross): return self.conv(torch.cat([self.shuffle(x), cross], dim=1))
+    def forward(self, x:torch.Tensor, cross:torch.Tensor)->torch.Tensor: return self.conv(torch.cat([self.shuffle(x), cross], dim=1))
 
 # %% ../../nbs/library/narrow_decoder.ipynb #b1295cd0
 class NarrowDecoder(nn.Module):
