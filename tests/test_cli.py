@@ -385,3 +385,19 @@ def test_the_api_of_the_readme(tmp_path):
 def test_the_api_refuses_threads_that_make_no_sense(threads):
     import colorizer
     with pytest.raises(ValueError, match=f'threads must be at least 1, not {threads}'): colorizer.Colorizer(threads=threads)
+
+
+@pytest.mark.parametrize('name', ['colorizer', 'elsewhere'])
+def test_the_library_is_found_from_the_folder_above_a_clone(name, tmp_path):
+    "The clone's own folder must not be taken for the package, of which it has the name"
+    pytest.importorskip('setuptools', '77')
+    clone, site = tmp_path/name, tmp_path/'site'
+    (clone/'colorizer').mkdir(parents=True)
+    for o in ('setup.py', 'settings.ini', 'pyproject.toml', 'README.md', 'LICENSE', 'colorizer/__init__.py'): shutil.copy(ROOT/o, clone/o)
+    build = f'from setuptools.build_meta import build_editable; print(build_editable({str(tmp_path)!r}))'
+    r = subprocess.run([sys.executable, '-c', build], cwd=clone, capture_output=True, text=True)
+    assert r.returncode == 0, r
+    shutil.unpack_archive(tmp_path/r.stdout.splitlines()[-1], site, 'zip')
+    code = f'import site, sys; sys.path.insert(0, {str(tmp_path)!r}); site.addsitedir({str(site)!r}); import colorizer; print(colorizer.__file__, colorizer.__version__)'
+    r = subprocess.run([sys.executable, '-I', '-S', '-c', code], cwd=tmp_path, capture_output=True, text=True)
+    assert r.returncode == 0 and Path(r.stdout.split()[0]) == clone/'colorizer'/'__init__.py', r

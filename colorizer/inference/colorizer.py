@@ -9,13 +9,12 @@ __all__ = ['PROVIDERS', 'default_model', 'ModelError', 'Colorizer', 'render_size
 import json, os, threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
-from importlib.resources import files
 from pathlib import Path
 import numpy as np
 from PIL import Image
 from fastcore.basics import patch
 from .colour import BLUE, CB, CR, GREEN, RED, luma, resize_chroma, resize_luma
-from .photo import open_photo
+from .photo import PACKAGE, open_photo
 from .pixels import PhotoError, result_profile, to_8_bit, to_pixels
 from .upsampling import apply_hints, guided_rows, hint_list
 import onnxruntime as ort  # after colorizer, which switches its telemetry off
@@ -23,7 +22,7 @@ import onnxruntime as ort  # after colorizer, which switches its telemetry off
 # %% ../../nbs/course/10_colouring_photos.ipynb #2f6f6eb5
 def default_model() -> Path:
     "The model that comes with the package."
-    return Path(files('colorizer')/'models'/'default.onnx')
+    return PACKAGE/'models'/'default.onnx'
 
 # %% ../../nbs/course/10_colouring_photos.ipynb #c2059bc8
 class ModelError(ValueError):

@@ -85,8 +85,10 @@ def _target(photo, out, into):
     "Where the result for the single photo at Path `photo` goes: `out` is what -o gives, or None; `into` says that it is a folder"
     from colorizer.inference.files import format_for
     from colorizer.inference.folders import result_path
-    from colorizer.inference.video import video_target
-    beside = video_target(photo) if _is_clip(photo) else photo.with_name(f'{photo.stem}_colour{format_for(photo)}')
+    beside = photo.with_name(f'{photo.stem}_colour{format_for(photo)}')
+    if _is_clip(photo):
+        from colorizer.inference.video import video_target  # not for photos, which should start at once
+        beside = video_target(photo)
     if not into: return Path(out) if out else beside
     if os.path.realpath(out) == os.path.realpath(photo.parent): return Path(out, beside.name)
     return Path(out, photo.with_suffix(beside.suffix).name) if _is_clip(photo) else result_path(photo, photo.parent, out)

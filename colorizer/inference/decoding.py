@@ -6,7 +6,7 @@
 __all__ = ['RAW_SUFFIXES', 'heic_plugin', 'max_pixels', 'can_read_raw', 'open_image', 'decode', 'loses_bits', 'sixteen_bits']
 
 # %% ../../nbs/library/decoding.ipynb #2a9c7f11
-import io, logging, os
+import io, os
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,6 +52,7 @@ def _bits_in_use(tags, bits):
 # %% ../../nbs/library/decoding.ipynb #7aa57d33
 def _tifffile(data):
     "A TIFF opened with tifffile, whose complaints go nowhere unless somebody has set up logging"
+    import logging
     from tifffile import TiffFile
     logging.getLogger('tifffile').addHandler(logging.NullHandler())
     return TiffFile(io.BytesIO(data))

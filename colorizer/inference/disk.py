@@ -6,7 +6,7 @@
 __all__ = ['whole_path', 'whole_file', 'write_whole']
 
 # %% ../../nbs/library/disk.ipynb #12ecad5b
-import os, uuid
+import os
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def whole_path(
 ):  # gives the temporary `Path` to write to
     "A temporary path that is renamed to `path` if the block succeeds, and removed if it fails."
     path = Path(path)
-    part = path.parent/f'.colorizer-{os.getpid()}-{uuid.uuid4().hex[:12]}.part'
+    part = path.parent/f'.colorizer-{os.getpid()}-{os.urandom(6).hex()}.part'
     try:
         yield part
         if ready: ready(part)

@@ -7,7 +7,7 @@ __all__ = ['PHOTOS', 'NOT_COLOURED', 'RECORD', 'METHOD', 'scan_folder', 'results
            'settings_of', 'Record', 'sweep']
 
 # %% ../../nbs/library/folders.ipynb #e12111be
-import errno, hashlib, json, os, re, sys, time
+import errno, json, os, re, sys, time
 from collections import Counter
 from pathlib import Path
 
@@ -90,12 +90,12 @@ def fingerprint(
     settings,  # what else the result depends on; must be possible to write as JSON
 ) -> str:
     "A hash of a photo's bytes and of all that its result depends on."
-    out = hashlib.sha256(json.dumps([METHOD, settings], sort_keys=True).encode())
-    return _hash(photo, out)
+    return _hash(photo, json.dumps([METHOD, settings], sort_keys=True).encode())
 
-def _hash(source, out=None):
-    "SHA-256 of a file or of bytes, on top of what `out` has taken in already"
-    out = out or hashlib.sha256()
+def _hash(source, before=b''):
+    "SHA-256 of `before` and then of a file or of bytes"
+    import hashlib  # here, since it loads OpenSSL, which a single photo can do without
+    out = hashlib.sha256(before)
     if isinstance(source, bytes): out.update(source)
     else:
         with open(source, 'rb') as f:
