@@ -49,7 +49,8 @@ def model(tmp_path):
     nodes = [helper.make_node('Mul', ['luma', 'zero'], ['none']), helper.make_node('Add', ['none', 'cb'], ['b']),
              helper.make_node('Add', ['none', 'cr'], ['r']), helper.make_node('Concat', ['b', 'r'], ['chroma'], axis=1)]
     ports = [helper.make_tensor_value_info(k, TensorProto.FLOAT, ['n', c, 'h', 'w']) for k, c in (('luma', 1), ('chroma', 2))]
-    net = helper.make_model(helper.make_graph(nodes, 'constant', ports[:1], ports[1:], constant), opset_imports=[helper.make_opsetid('', 17)], ir_version=9)
+    net = helper.make_model(helper.make_graph(nodes, 'constant', ports[:1], ports[1:], constant),
+        opset_imports=[helper.make_opsetid('', 17)], ir_version=9)
     helper.set_model_props(net, {'colorizer.format': '1'})
     onnx.save(net, tmp_path/'constant.onnx')
     return str(tmp_path/'constant.onnx')
@@ -92,11 +93,13 @@ def test_rows_are_the_measures_of_what_each_system_made(photos):
         seen.append((photo.file, g.mode))
         return Image.fromarray(truth)
     rows = b.evaluate([b.System('oracle', oracle), b.grey_system()], photos, progress=False)
-    assert [(r['file'], r['system'], r['output']) for r in rows] == [(f, s, o) for f in ('one/a.png', 'two/a.png') for s in ('oracle', 'grey') for o in ('raw', 'merged')]
+    assert [(r['file'], r['system'], r['output']) for r in rows] == [(f, s, o) for f in ('one/a.png', 'two/a.png')
+        for s in ('oracle', 'grey') for o in ('raw', 'merged')]
     assert seen == [('one/a.png', 'L'), ('two/a.png', 'L')]
     of = {(r['file'][:3], r['system'], r['output']): r for r in rows}
     first = of['one', 'oracle', 'raw']
-    assert first['psnr'] == math.inf and first['ciede2000'] == 0 and first['colourfulness'] == first['real_colourfulness'] == ev.colourfulness(truth) > 5
+    assert first['psnr'] == math.inf and first['ciede2000'] == 0
+    assert first['colourfulness'] == first['real_colourfulness'] == ev.colourfulness(truth) > 5
     assert first['real_colourfulness_abs'] == ev.colourfulness(truth, signed=False)
     other = ev.truth_of(photos[1].path)
     assert {k: of['two', 'oracle', 'raw'][k] for k in ev.METRICS} == {k: f(truth, other) for k, f in ev.METRICS.items()}
@@ -115,17 +118,20 @@ def test_keep_luma_keeps_luma_and_hue():
 
 def test_the_mean_chroma_never_knows_the_answer(photos, folder):
     "Three photos; the mean for one of them is that of the others"
-    plain = [save(folder.parent/'other'/f'{i}.png', (noise(i, (20, 20))//4 + np.array(rgb)).astype(np.uint8)) for i, rgb in enumerate([(180, 90, 40), (60, 90, 180), (90, 140, 60)])]
+    plain = [save(folder.parent/'other'/f'{i}.png', (noise(i, (20, 20))//4 + np.array(rgb)).astype(np.uint8))
+        for i, rgb in enumerate([(180, 90, 40), (60, 90, 180), (90, 140, 60)])]
     system = b.mean_system([folder.parent/'other'])
     judged = b.photos_to_judge(plain)[0]
     g = ev.grey_input(ev.truth_of(judged.path))
     assert (np.asarray(system.colour(judged, g)) == np.asarray(ev.constant_chroma(ev.mean_chroma(plain[1:]))(g))).all()
     assert (np.asarray(system.colour(photos[0], g)) == np.asarray(ev.constant_chroma(ev.mean_chroma(plain))(g))).all()
-    assert system.name == 'mean chroma' and b.mean_system().name == 'mean chroma (embedded photos)' and 'embedded' in b.mean_system().about['kind']
+    assert system.name == 'mean chroma' and b.mean_system().name == 'mean chroma (embedded photos)'
+    assert 'embedded' in b.mean_system().about['kind']
 
 def test_a_folder_of_results_is_matched_by_name(photos, tmp_path):
     made = tmp_path/'made'
-    for p, seed in zip(photos, (7, 8)): save(made/f'{p.key}_colour.jpg' if seed == 7 else made/f'{p.key}.png', noise(seed), **({'quality': 100} if seed == 7 else {}))
+    for p, seed in zip(photos, (7, 8)):
+        save(made/f'{p.key}_colour.jpg' if seed == 7 else made/f'{p.key}.png', noise(seed), **({'quality': 100} if seed == 7 else {}))
     system = b.folder_system('made', made, photos)
     assert (np.asarray(system.colour(photos[1], None)) == noise(8)).all() and all(map(system.has, photos))
     save(made/f'{photos[1].key}.jpg', noise(9))
@@ -134,7 +140,8 @@ def test_a_folder_of_results_is_matched_by_name(photos, tmp_path):
 def test_pictures_of_another_size_are_resized_and_counted(photos, tmp_path):
     for p in photos: save(tmp_path/'half'/f'{p.key}.png', np.asarray(Image.open(p.path).resize((15, 20), Image.Resampling.BOX)))
     rows = b.evaluate([b.folder_system('half', tmp_path/'half', photos), b.grey_system()], photos, progress=False)
-    assert {r['given_size'] for r in rows if r['system'] == 'half'} == {'15×20'} and {r['given_size'] for r in rows if r['system'] == 'grey'} == {''}
+    assert {r['given_size'] for r in rows if r['system'] == 'half'} == {'15×20'} and {r['given_size'] for r in rows
+        if r['system'] == 'grey'} == {''}
     s = b.summarise(rows)
     assert s[0]['resized'] == 2 and 'half: 2 of 2 pictures had another size and were resized.' in b.sentences(s)
 
@@ -160,18 +167,21 @@ def test_a_command_for_folders_runs_once_for_all(photos, tmp_path):
     assert [np.asarray(system.colour(p, None)).shape for p in photos] == [(40, 30, 3)] * 2 and log.read_text() == 'x'
 
 def test_commands_that_fail_are_one_line(photos):
-    for command, message in {'true': 'must say where', 'no-such-program {input} {output}': 'no-such-program cannot be run', python("import sys; sys.exit('no\\nmemory')") + ' {inputs} {outputs}': 'status 1 .memory'}.items():
+    for command, message in {'true': 'must say where', 'no-such-program {input} {output}': 'no-such-program cannot be run',
+        python("import sys; sys.exit('no\\nmemory')") + ' {inputs} {outputs}': 'status 1 .memory'}.items():
         with pytest.raises(ValueError, match=message) as e: b.command_system('x', command, photos).colour(photos[0], None)
         assert '\n' not in str(e.value)
     said = []
     with pytest.raises(ValueError, match='no photo that all systems'):
-        b.evaluate([b.command_system('x', python('pass') + ' {input} {output}', photos), b.grey_system()], photos, progress=False, left_out=said.append)
+        b.evaluate([b.command_system('x', python('pass') + ' {input} {output}', photos), b.grey_system()], photos, progress=False,
+            left_out=said.append)
     assert len(said) == 2 and 'x: made no one__a.png' in said[0]
 
 def test_words_become_systems(photos, model, tmp_path):
     save(tmp_path/'mine'/'one__a.png', noise(1)); save(tmp_path/'mine'/'two__a.png', noise(1))
     systems = b.open_systems(['grey', 'mean', 'default', f'fixed={model}', str(tmp_path/'mine'), f'my copy=cmd:{COPY}'], photos)
-    assert [s.name for s in systems] == ['default', 'fixed', 'mine', 'my copy', 'mean chroma (embedded photos)', 'grey']   # the baselines, once, and always
+    # the baselines, once, and always
+    assert [s.name for s in systems] == ['default', 'fixed', 'mine', 'my copy', 'mean chroma (embedded photos)', 'grey']
     assert systems[1].about['sha256'] != systems[0].about['sha256'] and systems[3].about['kind'] == 'command'
     assert (np.asarray(b.open_system(model.removesuffix('.onnx'), photos).colour(photos[0], ev.grey_input(noise(3)))) ==
             np.asarray(ev.constant_chroma([-.05, .08])(ev.grey_input(noise(3)))).astype(int)).mean() > .5
@@ -186,7 +196,8 @@ def test_weights_of_a_training_run_are_what_export_makes_of_them(photos, tmp_pat
     save_weights(net, tmp_path/'best.safetensors')
     export_onnx(net, tmp_path/'other.onnx')
     g = ev.grey_input(ev.truth_of(photos[0].path))
-    systems = [b.open_system(str(tmp_path/k), photos, convert=lambda weights, path: export_onnx(load_weights(weights), path)) for k in ('best', 'other.onnx')]
+    systems = [b.open_system(str(tmp_path/k), photos, convert=lambda weights, path: export_onnx(load_weights(weights), path))
+        for k in ('best', 'other.onnx')]
     one, other = (np.asarray(s.colour(photos[0], g)) for s in systems)
     assert (one == other).all() and systems[0].about['file'] == 'best.safetensors'
 
@@ -209,10 +220,13 @@ def made_rows(n=50, seed=0):
     rng, rows = np.random.default_rng(seed), []
     for i in range(n):
         real = dict(real_colourfulness=rng.uniform(30, 50), real_colourfulness_abs=30.)
-        g = dict(psnr=rng.normal(22, 4), psnr_ab=25., ssim=.9, ciede2000=rng.uniform(4, 20), ab_distance=18., colourfulness=0., colourfulness_abs=0.)
-        m = g | dict(psnr=g['psnr'] + rng.normal(1, .5), ciede2000=g['ciede2000']*(1 - .03*g['ciede2000'] + rng.normal(0, .02)), colourfulness=rng.uniform(15, 35))
+        g = dict(psnr=rng.normal(22, 4), psnr_ab=25., ssim=.9, ciede2000=rng.uniform(4, 20), ab_distance=18., colourfulness=0.,
+            colourfulness_abs=0.)
+        m = g | dict(psnr=g['psnr'] + rng.normal(1, .5), ciede2000=g['ciede2000']*(1 - .03*g['ciede2000'] + rng.normal(0, .02)),
+            colourfulness=rng.uniform(15, 35))
         for system, values in (('net', m), ('grey', g)):
-            for output in ('raw', 'merged'): rows.append(dict(file=f'{i}.jpg', system=system, output=output, given_size='') | values | real | dict(_hues=[]))
+            for output in ('raw', 'merged'):
+                rows.append(dict(file=f'{i}.jpg', system=system, output=output, given_size='') | values | real | dict(_hues=[]))
     return rows
 
 def column(rows, k, system='net'): return np.array([r[k] for r in rows if (r['system'], r['output']) == (system, 'raw')])
@@ -223,7 +237,8 @@ def test_summary_and_its_margins():
     assert (s['system'], s['output'], s['photos']) == ('net', 'raw', 50)
     assert s['psnr'] == pytest.approx(column(rows, 'psnr').mean())
     assert s['psnr_vs_grey'] == pytest.approx((column(rows, 'psnr') - column(rows, 'psnr', 'grey')).mean())
-    assert s['ciede2000_percent'] == pytest.approx(100*(column(rows, 'ciede2000').mean()/column(rows, 'ciede2000', 'grey').mean() - 1)) and s['ciede2000_percent'] < 0
+    assert s['ciede2000_percent'] == pytest.approx(100*(column(rows, 'ciede2000').mean()/column(rows, 'ciede2000',
+        'grey').mean() - 1)) and s['ciede2000_percent'] < 0
     assert s['colourfulness_share'] == pytest.approx(100*column(rows, 'colourfulness').mean()/column(rows, 'real_colourfulness').mean())
     assert s['delta_colourfulness'] == pytest.approx(column(rows, 'real_colourfulness').mean() - column(rows, 'colourfulness').mean())
 
@@ -234,7 +249,8 @@ def test_intervals_agree_with_scipy():
     assert s['intervals']['psnr'] == pytest.approx(scipys(column(rows, 'psnr')), abs=.05)
     assert s['intervals']['psnr_vs_grey'] == pytest.approx(scipys(column(rows, 'psnr') - column(rows, 'psnr', 'grey')), abs=.01)   # paired
     def change(model, grey, axis=-1): return 100*(model.mean(-1)/grey.mean(-1) - 1)   # a ratio of means, not a mean of ratios
-    expected = bootstrap((column(rows, 'ciede2000'), column(rows, 'ciede2000', 'grey')), change, paired=True, vectorized=True, n_resamples=20000, method='percentile').confidence_interval
+    expected = bootstrap((column(rows, 'ciede2000'), column(rows, 'ciede2000', 'grey')), change, paired=True, vectorized=True,
+        n_resamples=20000, method='percentile').confidence_interval
     assert s['intervals']['ciede2000_percent'] == pytest.approx(tuple(expected), abs=.1)
     assert b.summarise(rows) == b.summarise(rows) != b.summarise(rows, seed=1)
 
@@ -267,7 +283,8 @@ def test_fid_is_of_all_photos_and_comes_with_a_warning():
 def test_lpips_is_measured_where_it_is_given(photos):
     rows = b.evaluate([b.grey_system()], photos, lpips=lambda p, t: float(p[0, 0, 0]), progress=False)
     s = b.summarise(rows)
-    assert s[0]['lpips'] == pytest.approx(np.mean([np.asarray(ev.grey_input(ev.truth_of(p.path)))[0, 0] for p in photos])) and s[0]['lpips_vs_grey'] == 0
+    assert s[0]['lpips'] == pytest.approx(np.mean([np.asarray(ev.grey_input(ev.truth_of(p.path)))[0, 0]
+        for p in photos])) and s[0]['lpips_vs_grey'] == 0
     assert 'LPIPS ↓' in b.table(s)
 
 
@@ -281,9 +298,11 @@ def test_hue_of_a_region_by_hand():
     hue, chroma = b.hue_of(picture, b.region_mask(region, picture.shape))
     assert (hue, chroma) == pytest.approx((math.degrees(math.atan2(67.20, 80.09)), math.hypot(67.20, 80.09)), abs=.05)
     lower = b.Region('x', 'blue', ((0, .6), (1, .6), (.5, 1)))
-    assert b.hue_of(picture, b.region_mask(lower, picture.shape))[0] == pytest.approx(360 - math.degrees(math.atan2(107.86, 79.19)), abs=.05)
+    assert b.hue_of(picture, b.region_mask(lower, picture.shape))[0] == pytest.approx(360 - math.degrees(math.atan2(107.86, 79.19)),
+        abs=.05)
 
-@pytest.mark.parametrize('pred, right, counts', [((200, 120, 100), True, True), ((150, 150, 150), False, True), ((120, 120, 200), False, True), ((200, 190, 90), False, True)])
+@pytest.mark.parametrize('pred, right, counts', [((200, 120, 100), True, True), ((150, 150, 150), False, True),
+    ((120, 120, 200), False, True), ((200, 190, 90), False, True)])
 def test_right_hues(pred, right, counts):
     truth, whole = two_halves((190, 110, 90), (190, 110, 90)), b.Region('x', 'skin', ((0, 0), (1, 0), (1, 1), (0, 1)))
     found = b.check_hue(two_halves(pred, pred), truth, whole)
@@ -294,7 +313,8 @@ def test_right_hues(pred, right, counts):
 def test_shares_of_hues_are_drawn_by_photo(tmp_path):
     for i in range(4): save(tmp_path/'p'/f'{i}.png', two_halves((190, 110, 90), (110, 125, 200)))
     photos = b.photos_to_judge([tmp_path/'p'])
-    (tmp_path/'l.json').write_text(json.dumps(dict(regions=[{'file': p.file, 'class': c, 'box': box} for p in photos for c, box in (('skin', [0, 0, 1, .4]), ('sky', [0, .6, 1, .9]))])))
+    (tmp_path/'l.json').write_text(json.dumps(dict(regions=[{'file': p.file, 'class': c, 'box': box} for p in photos
+        for c, box in (('skin', [0, 0, 1, .4]), ('sky', [0, .6, 1, .9]))])))
     brown = b.System('brown', lambda p, g: Image.fromarray(two_halves((190, 110, 90), (190, 110, 90))))
     hues = b.summarise_hues(b.evaluate([brown, b.grey_system()], photos, regions=b.load_regions(tmp_path/'l.json'), progress=False))
     of = {(h['system'], h['label']): h for h in hues if h['output'] == 'raw'}
@@ -306,11 +326,15 @@ def test_shares_of_hues_are_drawn_by_photo(tmp_path):
 def test_labels_of_both_formats(tmp_path):
     (tmp_path/'l.csv').write_text('file,class,left,top,right,bottom\na.jpg,sky,0,0,1,0.5\n')
     (tmp_path/'l.json').write_text('{"regions": [{"file": "a.jpg", "class": "sky", "box": [0, 0, 1, 0.5]}]}')
-    assert b.load_regions(tmp_path/'l.csv') == b.load_regions(tmp_path/'l.json') == [b.Region('a.jpg', 'sky', ((0, 0), (1, 0), (1, .5), (0, .5)))]
+    assert b.load_regions(tmp_path/'l.csv') == b.load_regions(tmp_path/'l.json') == [b.Region('a.jpg', 'sky',
+        ((0, 0), (1, 0), (1, .5), (0, .5)))]
 
-@pytest.mark.parametrize('text, message', [('{', 'not a file of regions'), ('[]', 'not a file of regions'), ('{"regions": []}', 'holds no regions'),
-    ('{"regions": [{"file": "a", "class": "b", "box": [0, 0, 1, 2]}]}', 'region 1 is wrong'), ('{"regions": [{"file": "a", "class": "b", "box": [1, 0, 0, 1]}]}', 'region 1 is wrong'),
-    ('{"regions": [{"file": "a", "box": [0, 0, 1, 1]}]}', "region 1 is wrong .KeyError: 'class'"), ('{"regions": [{"file": "a", "class": "b", "polygon": [[0, 0], [1, 1]]}]}', 'region 1 is wrong')])
+@pytest.mark.parametrize('text, message', [('{', 'not a file of regions'), ('[]', 'not a file of regions'),
+    ('{"regions": []}', 'holds no regions'),
+    ('{"regions": [{"file": "a", "class": "b", "box": [0, 0, 1, 2]}]}', 'region 1 is wrong'),
+    ('{"regions": [{"file": "a", "class": "b", "box": [1, 0, 0, 1]}]}', 'region 1 is wrong'),
+    ('{"regions": [{"file": "a", "box": [0, 0, 1, 1]}]}', "region 1 is wrong .KeyError: 'class'"),
+    ('{"regions": [{"file": "a", "class": "b", "polygon": [[0, 0], [1, 1]]}]}', 'region 1 is wrong')])
 def test_wrong_labels_are_one_line(text, message, tmp_path):
     (tmp_path/'l.json').write_text(text)
     with pytest.raises(ValueError, match=message) as e: b.load_regions(tmp_path/'l.json')
@@ -333,7 +357,8 @@ def test_the_protocol_changes_with_everything_that_matters(photos, folder, tmp_p
     seen = {base}
     def new(value): assert value not in seen; seen.add(value)
     new(sha(photos[:1]))
-    for change in (dict(size=128), dict(n=1000), dict(seed=1), dict(measures=['lpips']), dict(measures=['fid']), dict(regions=tmp_path/'l.json')): new(sha(**change))
+    for change in (dict(size=128), dict(n=1000), dict(seed=1), dict(measures=['lpips']), dict(measures=['fid']),
+        dict(regions=tmp_path/'l.json')): new(sha(**change))
     (tmp_path/'l.json').write_text('{"regions": [{"file": "a.png", "class": "sky", "box": [0, 0, 1, 0.6]}]}')
     new(sha(regions=tmp_path/'l.json'))
     with Image.open(photos[0].path) as img: pixels = np.array(img)
@@ -347,14 +372,19 @@ def test_the_protocol_changes_with_the_code_and_the_libraries(photos, monkeypatc
         with monkeypatch.context() as m:
             m.setattr(where, what)
             return b.protocol(photos)['sha256'] != base
-    assert changed('colorizer.evaluation.benchmark.version', lambda name: '99')                                               # another library
-    assert changed('colorizer.evaluation.benchmark.__version__', '99')                                                        # another colorizer
+    # another library
+    assert changed('colorizer.evaluation.benchmark.version', lambda name: '99')
+    # another colorizer
+    assert changed('colorizer.evaluation.benchmark.__version__', '99')
     assert changed('colorizer.evaluation.metrics.luma', lambda rgb: np.asarray(rgb, np.float32).mean(-1)/255)              # another grey
     assert changed('colorizer.evaluation.metrics.colourfulness', lambda rgb, signed=True: 1.)                              # another formula
-    assert changed('colorizer.evaluation.benchmark.keep_luma', lambda pred, g: pred)                                          # another merge
-    assert changed('colorizer.evaluation.benchmark.HUE_TOLERANCE', 40) and changed('colorizer.evaluation.benchmark.hue_of', lambda rgb, mask: (1., 9.))
+    # another merge
+    assert changed('colorizer.evaluation.benchmark.keep_luma', lambda pred, g: pred)
+    assert changed('colorizer.evaluation.benchmark.HUE_TOLERANCE', 40) and changed('colorizer.evaluation.benchmark.hue_of', lambda rgb,
+        mask: (1., 9.))
     resize = Image.Image.resize
-    assert changed('PIL.Image.Image.resize', lambda im, size, how=None, **kw: resize(im, size, Image.Resampling.BICUBIC, **kw))   # another filter
+    # another filter
+    assert changed('PIL.Image.Image.resize', lambda im, size, how=None, **kw: resize(im, size, Image.Resampling.BICUBIC, **kw))
     assert not changed('colorizer.evaluation.benchmark.worst', None)
 
 def test_a_frozen_protocol_stops_what_cannot_be_compared(folder, tmp_path, capsys):
@@ -410,9 +440,12 @@ def test_photos_that_a_folder_lacks_are_said_once(folder, tmp_path, capsys):
 def test_the_command_refuses_before_it_works(folder, model, tmp_path, capsys):
     (tmp_path/'file').write_text('')
     (tmp_path/'l.json').write_text('{"regions": [{"file": "elsewhere.png", "class": "sky", "box": [0, 0, 1, 0.5]}]}')
-    cases = {('nothing.jpg',): 'no such file', (folder/'one', '-o', tmp_path/'file'/'out'): 'cannot be made a folder', (folder/'one', '--protocol', tmp_path/'no'/'p.json'): 'no folder',
-             (folder/'one', '--models', 'nothing'): 'neither a model', (folder/'one', '--models', 'default', 'default'): "two systems are called 'default'",
-             (folder/'one', '--mean-chroma-from', folder): 'are among the evaluated ones', (folder/'one', '--regions', tmp_path/'l.json'): 'none of its regions',
+    cases = {('nothing.jpg',): 'no such file', (folder/'one', '-o', tmp_path/'file'/'out'): 'cannot be made a folder',
+        (folder/'one', '--protocol', tmp_path/'no'/'p.json'): 'no folder',
+             (folder/'one', '--models', 'nothing'): 'neither a model', (folder/'one', '--models', 'default',
+             'default'): "two systems are called 'default'",
+             (folder/'one', '--mean-chroma-from', folder): 'are among the evaluated ones',
+             (folder/'one', '--regions', tmp_path/'l.json'): 'none of its regions',
              (folder/'one', '--regions', tmp_path/'no.json'): 'cannot be read', (folder/'one', '--size', '5'): 'too small'}
     for args, message in cases.items():
         assert main(['evaluate', *map(str, args)]) == 1, args

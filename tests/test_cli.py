@@ -162,7 +162,8 @@ def truncated(kind):
 def bomb():
     "A PNG that says it has 900 million pixels"
     def chunk(kind, data): return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 30000, 30000, 8, 0, 0, 0, 0)) + chunk(b'IDAT', b'') + chunk(b'IEND', b'')
+    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 30000, 30000, 8, 0, 0, 0, 0)) + chunk(b'IDAT',
+        b'') + chunk(b'IEND', b'')
 
 def chatty():
     "A TIFF with a code that its LZW can't have, of which libtiff tells the error stream by itself"
@@ -222,6 +223,12 @@ def test_unwritable_folder(colorizer, grey, tmp_path):
     assert not list(folder.iterdir())
 
 
+def test_the_file_types_it_writes_are_listed_in_order(colorizer, grey):
+    from colorizer.inference.files import FORMATS
+    listed = one_line(colorizer('grey.jpg', '-o', 'out.xyz'), 'unknown file type').partition('Use one of ')[2].split()
+    assert listed == sorted(FORMATS)
+
+
 def test_a_folder_that_cannot_be_written_to_is_said_once(colorizer, grey, tmp_path):
     if not Path('/proc/self').exists(): pytest.skip('there is no folder here that even root may not write to')
     photos = [shutil.copy(grey, tmp_path/f'{i}.jpg') for i in range(3)]
@@ -236,12 +243,16 @@ def test_a_single_photo_and_a_folder_name_their_results_alike(colorizer, grey, t
     (tmp_path/'album').mkdir()
     Image.new('L', (60, 40), 90).save(tmp_path/'album'/'scan.pgm')
     shutil.copy(grey, tmp_path/'album')
-    for words, folder in ((['album'], 'all'), (['album/scan.pgm', 'album/grey.jpg'], 'each')): assert colorizer(*words, '-o', f'{folder}/').returncode == 0
-    assert sorted(p.name for p in (tmp_path/'each').iterdir()) == sorted(p.name for p in (tmp_path/'all').iterdir() if not p.name.startswith('.')) == ['grey.jpg', 'scan.pgm.png']
-    assert written(colorizer('album/grey.jpg', '-o', 'album/')) == [Path('album/grey_colour.jpg')]  # beside the photo itself, its name is taken
+    for words, folder in ((['album'], 'all'), (['album/scan.pgm', 'album/grey.jpg'], 'each')): assert colorizer(*words, '-o',
+        f'{folder}/').returncode == 0
+    assert sorted(p.name for p in (tmp_path/'each').iterdir()) == sorted(p.name for p in (tmp_path/'all').iterdir()
+        if not p.name.startswith('.')) == ['grey.jpg', 'scan.pgm.png']
+    # beside the photo itself, its name is taken
+    assert written(colorizer('album/grey.jpg', '-o', 'album/')) == [Path('album/grey_colour.jpg')]
 
 
-@pytest.mark.parametrize('word, why', [('', 'the name is empty'), ('https://example.org/a.jpg', 'an address, not a file. Download it first'), ('s3://museum/a.jpg', 'colorizer archive')])
+@pytest.mark.parametrize('word, why', [('', 'the name is empty'), ('https://example.org/a.jpg',
+    'an address, not a file. Download it first'), ('s3://museum/a.jpg', 'colorizer archive')])
 def test_what_cannot_be_a_file_does_not_stop_the_rest(colorizer, grey, word, why):
     r = colorizer(word, 'grey.jpg', '-o', 'out')
     one_line(r, word, why)
@@ -292,7 +303,8 @@ def test_bad_model(colorizer, grey, content, why, tmp_path):
     one_line(colorizer('grey.jpg', '--model', 'm.onnx'), 'm.onnx', why)
 
 
-@pytest.mark.parametrize('words', [[], ['--size', '31', 'grey.jpg'], ['--size', 'x', 'grey.jpg'], ['--saturation', 'nan', 'grey.jpg'], ['--nonsense', 'grey.jpg'], ['data'], ['demo', 'x']])
+@pytest.mark.parametrize('words', [[], ['--size', '31', 'grey.jpg'], ['--size', 'x', 'grey.jpg'], ['--saturation', 'nan', 'grey.jpg'],
+    ['--nonsense', 'grey.jpg'], ['data'], ['demo', 'x']])
 def test_wrong_usage_is_status_2(colorizer, grey, words, tmp_path):
     r = colorizer(*words)
     assert r.returncode == 2 and 'usage: colorizer' in r.stderr and 'Traceback' not in r.stderr and r.stdout == ''
@@ -313,7 +325,8 @@ def test_trained_weights_are_not_a_model_yet(colorizer, grey, tmp_path):
 
 # It is light, and knows its commands
 
-@pytest.mark.parametrize('words', [['--help'], ['--version'], ['demo', '--help'], ['data', '--help'], ['archive', '--help'], ['course', '--help'],
+@pytest.mark.parametrize('words', [['--help'], ['--version'], ['demo', '--help'], ['data', '--help'], ['archive', '--help'],
+    ['course', '--help'],
                                    ['train', '--help'], ['evaluate', '--help'], ['export', '--help']])
 def test_help_needs_no_library(colorizer, words):
     r = colorizer(*words, blocked=HEAVY)

@@ -32,12 +32,15 @@ def build():
 @pytest.fixture(scope='module')
 def site(build, tmp_path_factory):
     "Address of a page with the demo in it, below a folder of the server"
-    if not (DEMO/'node_modules').exists() and shutil.which('npm') is None: pytest.skip('npm is missing: the demo takes ONNX Runtime for browsers from there')
+    if not (DEMO/'node_modules').exists() and shutil.which('npm') is None:
+        pytest.skip('npm is missing: the demo takes ONNX Runtime for browsers from there')
     root = tmp_path_factory.mktemp('site')
     build.build(root/'a'/'b'/'_static'/'demo')
     slider = before_after(*[to_rgb_array(open_photo(sample_photos()['cat']))]*2)._repr_mimebundle_()['text/html']
-    (root/'a'/'b'/'index.html').write_text(f'''<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-        <title>Demo</title><link rel="icon" href="data:,"><main>{(DEMO/'demo.html').read_text(encoding='utf-8')}</main>''', encoding='utf-8')
+    (root/'a'/'b'/'index.html').write_text(f'''<!doctype html><html lang="en"><meta charset="utf-8">
+        <meta name="viewport" content="width=device-width">
+        <title>Demo</title><link rel="icon" href="data:,">
+        <main>{(DEMO/'demo.html').read_text(encoding='utf-8')}</main>''', encoding='utf-8')
     (root/'a'/'b'/'notebook.html').write_text(f'<!doctype html><meta charset="utf-8">{slider}', encoding='utf-8')
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=str(root)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -132,7 +135,8 @@ def test_photos_come_out_as_from_the_library(page, tmp_path):
 def test_an_example_and_saturation(page):
     facts = page.evaluate("fetch('_static/demo/model.json').then(r => r.json())")
     colorizer = Colorizer()
-    assert (facts['size'], facts['saturation'], facts['model']['bytes']) == (colorizer.size, colorizer.saturation, colorizer.path.stat().st_size)
+    assert (facts['size'], facts['saturation'], facts['model']['bytes']) == (colorizer.size, colorizer.saturation,
+        colorizer.path.stat().st_size)
     button = page.locator('.cz-examples button').first
     button.focus()
     page.keyboard.press('Enter')
@@ -165,7 +169,8 @@ def test_what_is_no_photo_gets_one_line_and_the_page_goes_on(page, tmp_path):
     assert page.locator('.cz-error').inner_text() == ''
     page.locator('.cz-file').set_input_files(str(tmp_path/'letter.jpg'))
     page.get_by_text('letter.jpg: not an image').wait_for()
-    assert page.locator(RESULT).count() == 1 and apart(saved(page)[1], Colorizer().colorize(sample_photos()['cat'])) < .2  # the last result is still there
+    # the last result is still there
+    assert page.locator(RESULT).count() == 1 and apart(saved(page)[1], Colorizer().colorize(sample_photos()['cat'])) < .2
 
 
 def test_dropped_pasted_and_too_large(page):

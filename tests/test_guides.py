@@ -1,4 +1,4 @@
-"""The commands in the guides are those that colorizer knows, and they run: quick ones as they stand, those that train and measure in a short form.
+"""The commands in the guides are those that colorizer knows, and they run: quick ones as they stand, others in a short form.
 
 GUIDES=all runs those, too, as they stand (some minutes)."""
 import os, re, shlex, subprocess, sys

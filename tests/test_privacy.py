@@ -15,7 +15,8 @@ ENTRIES = {  # entry: (code that goes through it, module that it needs)
     'library': ("from colorizer import Colorizer; Colorizer().colorize('photos/cat.jpg')", 'numpy'),
     'evaluation': ("from colorizer.cli import main; assert main(['evaluate', 'photos', '--size', '64']) == 0", 'skimage'),
     'archive': ("from colorizer.cli import main; assert main(['archive', 'photos', 'out', '--max-workers', '1']) == 0", 'ray'),
-    'app': ("import gradio, sys; gradio.Blocks.launch = lambda *args, **kw: sys.exit()  # the page is ready, and isn't served\nfrom colorizer.cli import main; main(['app'])", 'gradio'),
+    'app': ("import gradio, sys; gradio.Blocks.launch = lambda *args, **kw: sys.exit()  # the page is ready, and isn't served\nfrom "
+    "colorizer.cli import main; main(['app'])", 'gradio'),
     'export': ("from colorizer.training.export import model_from_onnx; model_from_onnx()", 'torch'),
 }
 
@@ -33,7 +34,8 @@ def started(code, home, *before, telemetry=None):
     "A Python process with that home, whose user has set ORT_DISABLE_TELEMETRY to `telemetry`, or hasn't"
     env = {k: v for k, v in os.environ.items() if k != 'ORT_DISABLE_TELEMETRY' and not k.startswith('XDG_')}
     env |= dict(HOME=str(home), PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1') | (dict(ORT_DISABLE_TELEMETRY=telemetry) if telemetry else {})
-    return subprocess.Popen([*before, sys.executable, '-c', code], cwd=home.parent, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen([*before, sys.executable, '-c', code], cwd=home.parent, env=env, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE)
 
 
 def finished(process):
@@ -43,7 +45,8 @@ def finished(process):
     return err
 
 
-def traces(home): return sorted(p.relative_to(home).as_posix() for p in home.rglob('*') if re.search('microsoft|onnxruntime', p.as_posix(), re.I))
+def traces(home):
+    return sorted(p.relative_to(home).as_posix() for p in home.rglob('*') if re.search('microsoft|onnxruntime', p.as_posix(), re.I))
 
 
 @pytest.mark.parametrize('entry', ENTRIES)
@@ -85,7 +88,8 @@ def sources():
     for p in sorted(ROOT.rglob('*.py')):
         if not {'.venv', 'node_modules', '_docs', '_proc'} & set(p.relative_to(ROOT).parts): yield p, p.read_text(encoding='utf-8')
     for p in sorted((ROOT/'nbs').rglob('*.ipynb')):
-        if '.ipynb_checkpoints' not in p.parts: yield p, '\n'.join(''.join(c['source']) for c in json.loads(p.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code')
+        if '.ipynb_checkpoints' not in p.parts:
+            yield p, '\n'.join(''.join(c['source']) for c in json.loads(p.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code')
 
 
 def test_colorizer_is_imported_before_onnx_runtime():
@@ -94,5 +98,6 @@ def test_colorizer_is_imported_before_onnx_runtime():
     for path, code in sources():
         if path.is_relative_to(ROOT/'colorizer') or path == Path(__file__): continue
         first = re.search(r'^\s*(?:import|from) onnxruntime', code, re.M)
-        if first and not re.search(r'^(?:import|from) colorizer', code[:first.start()], re.M): late.append(path.relative_to(ROOT).as_posix())
+        if first and not re.search(r'^(?:import|from) colorizer', code[:first.start()], re.M):
+            late.append(path.relative_to(ROOT).as_posix())
     assert late == []

@@ -1,10 +1,9 @@
 """The pages of `colorizer evaluate -o`: what is in them, and what a browser makes of them at the width of a phone and of a screen."""
-import csv, json, re, shutil, sys
+import csv, json, shutil, sys
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from colorizer.evaluation import benchmark as b
 from colorizer.evaluation import command as c
@@ -25,8 +24,10 @@ def out(tmp_path_factory):
     for k in ('astronaut', 'cat', 'china'): shutil.copy(sample_photos()[k], top/'photos')
     shutil.copy(sample_photos()['coffee'], top/'photos'/'<img src=x onerror=alert(1)>&".jpg')
     (top/'l.csv').write_text('file,class,left,top,right,bottom\nchina.jpg,sky,0.1,0,0.5,0.12\ncat.jpg,fur,0.4,0.1,0.6,0.3\n')
-    sepia = f'''sepia=cmd:{sys.executable} -c "from PIL import Image, ImageOps; ImageOps.colorize(Image.open(r'{{input}}').convert('L'), 'black', 'white', mid='#8a7a60').save(r'{{output}}')"'''
-    assert main(['evaluate', str(top/'photos'), '--models', 'default', sepia, '--size', '96', '--regions', str(top/'l.csv'), '-o', str(top/'out')]) == 0
+    tint = "ImageOps.colorize(Image.open(r'{input}').convert('L'), 'black', 'white', mid='#8a7a60').save(r'{output}')"
+    sepia = f'sepia=cmd:{sys.executable} -c "from PIL import Image, ImageOps; {tint}"'
+    assert main(['evaluate', str(top/'photos'), '--models', 'default', sepia, '--size', '96', '--regions', str(top/'l.csv'), '-o',
+        str(top/'out')]) == 0
     return top/'out'
 
 class Page(HTMLParser):
@@ -44,8 +45,10 @@ class Page(HTMLParser):
 def test_all_files_are_there_and_agree(out):
     assert sorted(p.name for p in out.iterdir()) == ['blind.html', 'photos.csv', 'protocol.json', 'report.html', 'summary.json']
     summary, protocol = (json.loads((out/k).read_text(encoding='utf-8')) for k in ('summary.json', 'protocol.json'))
-    assert summary['protocol'] == protocol and [s['name'] for s in summary['systems']] == ['default', 'sepia', 'mean chroma (embedded photos)', 'grey']
-    with open(out/'photos.csv', encoding='utf-8', newline='') as f: rows = [o for o in csv.DictReader(f) if (o['system'], o['output']) == ('default', 'raw')]
+    assert summary['protocol'] == protocol and [s['name'] for s in summary['systems']] == ['default', 'sepia',
+        'mean chroma (embedded photos)', 'grey']
+    with open(out/'photos.csv', encoding='utf-8', newline='') as f:
+        rows = [o for o in csv.DictReader(f) if (o['system'], o['output']) == ('default', 'raw')]
     assert len(rows) == 4 and np.mean([float(o['psnr']) for o in rows]) == pytest.approx(summary['summary'][0]['psnr'])
     text = Page(out/'report.html').text
     assert f"{summary['summary'][0]['psnr']:.2f}" in text and protocol['sha256'] in text and 'sepia' in text
@@ -56,7 +59,8 @@ def test_pages_are_whole_small_and_ask_nobody(out, name):
     assert (out/f'{name}.html').stat().st_size < 2_000_000
     for tag, attrs in page.tags:
         assert tag not in ('link', 'iframe', 'object', 'embed', 'base'), tag
-        for k in ('src', 'href', 'srcset', 'data', 'action'): assert (attrs.get(k) or '#').startswith(('#', 'data:image/jpeg;base64,')), (tag, k)
+        for k in ('src', 'href', 'srcset', 'data', 'action'):
+            assert (attrs.get(k) or '#').startswith(('#', 'data:image/jpeg;base64,')), (tag, k)
     assert '@import' not in page.rawdata and 'url(' not in page.rawdata
     policy, = [a['content'] for t, a in page.tags if a.get('http-equiv') == 'Content-Security-Policy']
     assert policy.startswith("default-src 'none'")
@@ -101,7 +105,8 @@ def test_without_jinja_it_says_so_before_it_works(monkeypatch, capsys, tmp_path)
 @pytest.mark.parametrize('flag', ['--lpips', '--fid'])
 def test_weights_that_cannot_be_had_stop_it_before_it_works(flag, monkeypatch, capsys):
     def refuse(*args): raise OSError('no route to host')
-    monkeypatch.setattr('colorizer.evaluation.metrics._alexnet', refuse); monkeypatch.setattr('colorizer.evaluation.metrics._inception', refuse)
+    monkeypatch.setattr('colorizer.evaluation.metrics._alexnet', refuse); monkeypatch.setattr('colorizer.evaluation.metrics._inception',
+        refuse)
     monkeypatch.setattr(b, 'compare', lambda *args: {}['the long work has begun'])
     with monkeypatch.context() as m:
         m.setattr('colorizer.evaluation.command.protocol', b.protocol)
@@ -111,11 +116,14 @@ def test_weights_that_cannot_be_had_stop_it_before_it_works(flag, monkeypatch, c
 
 def test_lpips_and_fid_come_into_the_table(monkeypatch, capsys, tmp_path):
     "Networks of our own stand in for the downloads"
-    monkeypatch.setattr(c, 'lpips_measure', lambda: lambda p, t: .25); monkeypatch.setattr(c, 'fid_features', lambda: lambda p: p.mean((0, 1)))
-    assert main(['evaluate', *(str(sample_photos()[k]) for k in ('cat', 'china', 'coffee')), '--size', '64', '--lpips', '--fid', '-o', str(tmp_path)]) == 0
+    monkeypatch.setattr(c, 'lpips_measure', lambda: lambda p, t: .25); monkeypatch.setattr(c, 'fid_features',
+        lambda: lambda p: p.mean((0, 1)))
+    assert main(['evaluate', *(str(sample_photos()[k]) for k in ('cat', 'china', 'coffee')), '--size', '64', '--lpips', '--fid', '-o',
+        str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert 'LPIPS ↓' in text and '0.250' in text and 'FID ↓' in text and 'FID of 3 photos' in text
-    assert set(json.loads((tmp_path/'protocol.json').read_text())['measures']) >= {'lpips', 'fid'} and 'FID of 3 photos' in (tmp_path/'report.html').read_text()
+    assert set(json.loads((tmp_path/'protocol.json').read_text())['measures']) >= {'lpips',
+        'fid'} and 'FID of 3 photos' in (tmp_path/'report.html').read_text()
 
 
 # --- in a browser
@@ -152,8 +160,8 @@ def test_nothing_sticks_out_at_either_width(opened, name, width):
     page = opened(name, width)
     assert page.evaluate('document.documentElement.scrollWidth') <= width
     assert page.evaluate('[...document.images].every(i => i.complete && i.naturalWidth > 0)')
-    wrong = page.evaluate('''[...document.querySelectorAll('figure img, .compare img, .pair img')].filter(i => i.offsetWidth &&
-        getComputedStyle(i).objectFit !== 'contain' && Math.abs(i.offsetWidth/i.offsetHeight - i.naturalWidth/i.naturalHeight) > .03).length''')
+    wrong = page.evaluate('''[...document.querySelectorAll('figure img, .compare img, .pair img')].filter(i =>
+        i.offsetWidth && getComputedStyle(i).objectFit !== 'contain' && Math.abs(i.offsetWidth/i.offsetHeight - i.naturalWidth/i.naturalHeight) > .03).length''')
     assert wrong == 0   # pictures keep their proportions
 
 @pytest.mark.parametrize('width', WIDTHS)
@@ -170,7 +178,8 @@ def test_the_slider_obeys_the_keyboard(opened, width):
 
 def test_any_two_pictures_can_be_compared(opened):
     page = opened('report', 1280)
-    assert page.locator('#left option').all_inner_texts() == ['before', 'default', 'truth', 'sepia', 'default: where it is wrong', 'sepia: where it is wrong']
+    assert page.locator('#left option').all_inner_texts() == ['before', 'default', 'truth', 'sepia', 'default: where it is wrong',
+        'sepia: where it is wrong']
     page.locator('#right').select_option('sepia: where it is wrong')
     card = page.locator('.card').first
     assert card.locator('.over').get_attribute('src') == card.locator('img[data-name="sepia: where it is wrong"]').get_attribute('src')
@@ -197,7 +206,8 @@ def test_the_blind_test_counts_keeps_and_saves(opened, out, width, tmp_path):
         if n < 2: page.locator('#first' if side else '#second').click()
         else: page.keyboard.press('1' if side else '2')
         if n == 1: page.reload()   # nothing is lost
-    assert 'In 2 of 4 pairs' in page.locator('#verdict').inner_text() and '95 %: 15 to 85 %' in page.locator('#verdict').inner_text()   # Wilson's interval of 2 in 4
+    # Wilson's interval of 2 in 4
+    assert 'In 2 of 4 pairs' in page.locator('#verdict').inner_text() and '95 %: 15 to 85 %' in page.locator('#verdict').inner_text()
     with page.expect_download() as d: page.locator('#save').click()
     d.value.save_as(tmp_path/'answers.json')
     saved = json.loads((tmp_path/'answers.json').read_text())

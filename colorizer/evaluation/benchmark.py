@@ -22,8 +22,8 @@ from PIL import Image, ImageDraw
 from skimage.color import rgb2lab
 
 from .. import __version__
-from .metrics import (FID_LEAST, MEASURES, METRICS, Measure, colourfulness, compare, constant_chroma, fid, grey, grey_input, interval,
-    measures_table, resampled_means, truth_of)
+from .metrics import (FID_LEAST, MEASURES, METRICS, Measure, colourfulness, compare, constant_chroma, fid, grey,
+    grey_input, interval, measures_table, resampled_means, truth_of)
 from ..inference.files import has_colour
 from ..inference.photo import PhotoError, find_photos, open_photo, sample_photos, save_photo, to_rgb_array
 from ..inference.colorizer import Colorizer, default_model
@@ -101,7 +101,8 @@ def mean_system(
         return constant_chroma(np.mean(others, axis=0))(g)
     cb, cr = np.mean(list(known.values()), axis=0)
     of = f'{len(known)} given photos' if sources else f'the {len(known)} embedded photos'
-    return System('mean chroma' if sources else EMBEDDED, colour, dict(kind=f'baseline: mean chroma of {of}', chroma=[round(float(cb), 4), round(float(cr), 4)]))
+    return System('mean chroma' if sources else EMBEDDED, colour, dict(kind=f'baseline: mean chroma of {of}',
+        chroma=[round(float(cb), 4), round(float(cr), 4)]))
 
 # %% ../../nbs/library/benchmark.ipynb #4d4fb550
 def model_system(
@@ -138,8 +139,10 @@ def folder_system(
     folder, found = Path(folder), {}
     for p in find_photos(folder):
         found.setdefault(p.relative_to(folder).with_suffix('').as_posix().replace('/', '__'), []).append(p)
-    at = {q.key: found.get(q.key) or found.get(k := q.path.stem) or found.get(f'{q.key}_colour') or found.get(f'{k}_colour') for q in photos}
-    if double := next((v for v in at.values() if v and len(v) > 1), None): raise ValueError(f'{folder}: holds {double[0].name} and {double[1].name}. Keep one of them')
+    at = {q.key: found.get(q.key) or found.get(k := q.path.stem) or found.get(f'{q.key}_colour') or found.get(f'{k}_colour')
+        for q in photos}
+    if double := next((v for v in at.values() if v and len(v) > 1), None):
+        raise ValueError(f'{folder}: holds {double[0].name} and {double[1].name}. Keep one of them')
     if not any(at.values()): raise ValueError(f'{folder}: none of its pictures has the name of a photo, such as {photos[0].key}.png')
     def colour(photo, g):
         if not at.get(photo.key): raise PhotoError(f'{name}: has no picture of {photo.file}')
@@ -211,7 +214,9 @@ def command_system(
     "A system that a command runs. `ValueError` if the command makes no sense or fails at once"
     if '{inputs}' in command and '{outputs}' in command: make = _once_for_all
     elif '{input}' in command and '{output}' in command: make = _one_by_one
-    else: raise ValueError(f'{name}: the command must say where its picture comes from and goes to: {{input}} and {{output}}, or {{inputs}} and {{outputs}}')
+    else:
+        raise ValueError(f'{name}: the command must say where its picture comes from and goes to: {{input}} and {{output}}, '
+            'or {inputs} and {outputs}')
     colour, has = make(name, shlex.split(command), photos, size, timeout)
     return System(name, colour, dict(kind='command', command=command), has)
 
@@ -231,11 +236,13 @@ def open_system(
     if what == 'mean': return mean_system(mean_from, size)
     if what == 'default': return model_system(name or what, None, saturation)
     if what.startswith('cmd:'): return command_system(name or Path((what[4:].split() or ['command'])[0]).name, what[4:], photos, size)
-    path = Path(what) if Path(what).is_file() else next((p for s in ('.safetensors', '.onnx') if (p := Path(what + s)).is_file()), Path(what))
+    path = Path(what) if Path(what).is_file() else next((p for s in ('.safetensors', '.onnx') if (p := Path(what + s)).is_file()),
+        Path(what))
     if path.is_dir(): return folder_system(name or path.name, path, photos)
     if path.is_file() and path.suffix == '.onnx': return model_system(name or what, path, saturation)
     if path.is_file() and path.suffix == '.safetensors' and convert: return weights_system(name or what, path, convert, saturation)
-    if path.is_file() and path.suffix == '.safetensors': raise ValueError(f'{path}: weights of a training run. Make a model of them first: colorizer export {path} model.onnx')
+    if path.is_file() and path.suffix == '.safetensors':
+        raise ValueError(f'{path}: weights of a training run. Make a model of them first: colorizer export {path} model.onnx')
     raise ValueError(f'{what}: neither a model (.onnx, .safetensors) nor a folder of pictures, nor default, grey, mean or cmd:…')
 
 # %% ../../nbs/library/benchmark.ipynb #c27b1d81
@@ -248,7 +255,8 @@ def open_systems(
     asked = [s for s in specs if s not in ('grey', 'mean')]
     systems = [open_system(s, photos, **kwargs) for s in (*asked, 'mean', 'grey')]
     names = [s.name for s in systems]
-    if double := next((n for n in names if names.count(n) > 1), None): raise ValueError(f'two systems are called {double!r}. Name them: NAME={double}')
+    if double := next((n for n in names if names.count(n) > 1), None):
+        raise ValueError(f'two systems are called {double!r}. Name them: NAME={double}')
     return systems
 
 # %% ../../nbs/library/benchmark.ipynb #a1aa5edc
@@ -269,7 +277,8 @@ def fitted(
     a, (h, w) = to_rgb_array(picture), truth.shape[:2]
     if a.shape == truth.shape: return a, ''
     given = f'{a.shape[1]}×{a.shape[0]}'
-    if abs(np.log(a.shape[1] * h / (a.shape[0] * w))) > .05: raise PhotoError(f'a picture of {given} for a photo of {w}×{h}: it was cropped or stretched')
+    if abs(np.log(a.shape[1] * h / (a.shape[0] * w))) > .05:
+        raise PhotoError(f'a picture of {given} for a photo of {w}×{h}: it was cropped or stretched')
     return np.asarray(Image.fromarray(a).resize((w, h), Image.Resampling.LANCZOS)), given
 
 # %% ../../nbs/library/benchmark.ipynb #ce76e813
@@ -301,7 +310,8 @@ def load_regions(
         text = path.read_text(encoding='utf-8')
         entries = list(csv.DictReader(io.StringIO(text))) if path.suffix.lower() == '.csv' else json.loads(text)['regions']
     except OSError as e: raise ValueError(f'{path}: cannot be read ({e.strerror})') from None
-    except (ValueError, KeyError, TypeError): raise ValueError(f'{path}: not a file of regions. See colorizer evaluate --help for the format') from None
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f'{path}: not a file of regions. See colorizer evaluate --help for the format') from None
     for i, o in enumerate(entries, 1):
         try: regions.append(_region(o))
         except (ValueError, KeyError, TypeError) as e: raise ValueError(f'{path}: region {i} is wrong ({type(e).__name__}: {e})') from None
@@ -403,8 +413,10 @@ HEADS = MEASURES | MARGINS
 def _margins(m):
     "Figures made of means; works on numbers and on arrays of bootstrap draws"
     out = {f'{k}_vs_grey': m[k] - m[f'grey_{k}'] for k in PAIRED if k in m}
-    return out | dict(ciede2000_percent=100 * (m['ciede2000'] / m['grey_ciede2000'] - 1), colourfulness_share=100 * m['colourfulness'] / m['real_colourfulness'],
-        delta_colourfulness=abs(m['colourfulness'] - m['real_colourfulness']), delta_colourfulness_abs=abs(m['colourfulness_abs'] - m['real_colourfulness_abs']))
+    return out | dict(ciede2000_percent=100 * (m['ciede2000'] / m['grey_ciede2000'] - 1),
+        colourfulness_share=100 * m['colourfulness'] / m['real_colourfulness'],
+        delta_colourfulness=abs(m['colourfulness'] - m['real_colourfulness']),
+        delta_colourfulness_abs=abs(m['colourfulness_abs'] - m['real_colourfulness_abs']))
 
 # %% ../../nbs/library/benchmark.ipynb #82d3199d
 def _line(own, greys, n, seed):
@@ -436,14 +448,15 @@ def summarise(
     "Means over photos, margins over grey, and the 95 % bootstrap interval of each. An infinite PSNR makes an infinite mean"
     groups, out = grouped(rows), []
     for (system, output), own in groups.items():
-        line = dict(system=system, output=output, photos=len(own), resized=sum(bool(r['given_size']) for r in own)) | _line(own, groups['grey', 'raw'], n, seed)
+        line = dict(system=system, output=output, photos=len(own), resized=sum(bool(r['given_size']) for r in own))
+        line |= _line(own, groups['grey', 'raw'], n, seed)
         if '_features' in own[0]: line['fid'] = fid([r['_features'] for r in own], [r['_real_features'] for r in own])
         out.append(line)
     return out
 
 # %% ../../nbs/library/benchmark.ipynb #924876a2
-COLUMNS = ('psnr', 'psnr_vs_grey', 'psnr_ab', 'ssim', 'ciede2000', 'ciede2000_percent', 'ab_distance', 'lpips', 'colourfulness', 'delta_colourfulness',
-           'colourfulness_abs', 'delta_colourfulness_abs', 'fid')
+COLUMNS = ('psnr', 'psnr_vs_grey', 'psnr_ab', 'ssim', 'ciede2000', 'ciede2000_percent', 'ab_distance', 'lpips', 'colourfulness',
+    'delta_colourfulness', 'colourfulness_abs', 'delta_colourfulness_abs', 'fid')
 
 def shown(
     summary: list[dict],         # from `summarise`
@@ -476,9 +489,11 @@ def sentences(
     out = [f"{name} against grey: PSNR {figure(s, 'psnr_vs_grey', '+.2f', 'dB')}, CIEDE2000 {figure(s, 'ciede2000_percent', '+.1f', '%')}. "
            f"Colourfulness: {figure(s, 'colourfulness_share', '.0f', '%')} of the real photos'."
            for name, s in shown(summary) if s['system'] not in BASELINES]
-    out += [f"{s['system']}: {s['resized']} of {s['photos']} pictures had another size and were resized." for s in summary if s['resized'] and s['output'] == 'raw']
+    out += [f"{s['system']}: {s['resized']} of {s['photos']} pictures had another size and were resized." for s in summary if s['resized']
+        and s['output'] == 'raw']
     if 'fid' in summary[0] and summary[0]['photos'] < FID_LEAST:
-        out.append(f"FID of {summary[0]['photos']} photos says more about the photos than about the colours: it needs {FID_LEAST} at least.")
+        out.append(f"FID of {summary[0]['photos']} photos says more about the photos than about the colours: it needs {FID_LEAST} at "
+            "least.")
     return out
 
 # %% ../../nbs/library/benchmark.ipynb #a4714ca3
@@ -497,11 +512,11 @@ def _hue_line(own, label):
     share, spread = _share([sum(h['right'] for h in hs) for hs in hues], [len(hs) for hs in hues])
     def part(f): return 100 * sum(map(f, flat)) / len(flat) if flat else float('nan')
     return dict(label=label, regions=len(flat), right=share, interval=spread, grey=part(lambda h: h['chroma'] < LEAST_CHROMA),
-                **{f'right_{t}': part(lambda h: h['chroma'] >= LEAST_CHROMA and h['off'] <= t) for t in (20, 45)})
+                **{f'right_{t}': part(lambda h, t=t: h['chroma'] >= LEAST_CHROMA and h['off'] <= t) for t in (20, 45)})
 
 def summarise_hues(
     rows: list[dict],  # from `evaluate`
-) -> list[dict]:       # for each system, output and class ('all' at the end): regions, right (%), interval, grey (%), right_20 and right_45 (%)
+) -> list[dict]:       # for each system, output and class ('all' at the end): regions, interval; right, grey, right_20, right_45 (%)
     "How many of the regions have the right hue"
     out = []
     for (system, output), own in grouped(rows).items():
@@ -514,11 +529,13 @@ def hue_table(
     hues: list[dict],  # from `summarise_hues`
 ) -> str:              # Markdown
     "Right hues in percent by class, raw output"
-    lines = [['', 'class', 'regions', 'right (%)', '95 %', 'left grey (%)', 'right within 20° (%)', '45° (%)'], ['---', '---'] + ['---:'] * 6]
+    lines = [['', 'class', 'regions', 'right (%)', '95 %', 'left grey (%)', 'right within 20° (%)', '45° (%)'],
+        ['---', '---'] + ['---:'] * 6]
     for h in hues:
         if h['output'] != 'raw' or h['system'] == 'grey': continue   # grey has no hue
         lo, hi = h['interval']
-        lines.append([h['system'], h['label'], str(h['regions']), f"{h['right']:.0f}", '–' if np.isnan(lo) else f'{lo:.0f} to {hi:.0f}', *(f'{h[k]:.0f}' for k in ('grey', 'right_20', 'right_45'))])
+        lines.append([h['system'], h['label'], str(h['regions']), f"{h['right']:.0f}", '–' if np.isnan(lo) else f'{lo:.0f} to {hi:.0f}',
+            *(f'{h[k]:.0f}' for k in ('grey', 'right_20', 'right_45'))])
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 # %% ../../nbs/library/benchmark.ipynb #037eb684
@@ -536,7 +553,8 @@ def _probe():
     truth = truth_of(Image.fromarray(noise).resize((72, 48), Image.Resampling.BICUBIC), 32)
     g, pred = grey_input(truth), np.ascontiguousarray(truth[:, ::-1, ::-1])
     region = Region('', '', ((.1, .1), (.6, .2), (.4, .9)))
-    hashes = {k: hashlib.sha256(np.asarray(v).tobytes()).hexdigest()[:16] for k, v in dict(truth=truth, grey=g, merged=keep_luma(pred, g)).items()}
+    hashes = {k: hashlib.sha256(np.asarray(v).tobytes()).hexdigest()[:16] for k, v in dict(truth=truth, grey=g,
+        merged=keep_luma(pred, g)).items()}
     return hashes | {k: round(v, 5) for k, v in (compare(pred, truth) | check_hue(pred, truth, region)).items() if isinstance(v, float)}
 
 # %% ../../nbs/library/benchmark.ipynb #c25405a7
@@ -550,12 +568,16 @@ def protocol(
 ) -> dict:             # all that the figures depend on, and `sha256`, the hash of it
     "What was measured on what, and how"
     p = dict(format=1, photos=[dict(file=p.file, sha256=p.sha256) for p in sorted(photos, key=lambda p: p.file)],
-        crop='none: the whole photo', size=f'short side at most {size} px, never enlarged', interpolation='Lanczos (Pillow)', colours='8-bit RGB taken as sRGB',
-        grey='BT.601 luma, 0.299 R + 0.587 G + 0.114 B, rounded to 8 bits', merged='Cb and Cr (BT.601, full range) on the input, scaled into the gamut',
-        measures={k: MEASURES[k].means for k in MEASURES if k not in ('lpips', 'fid') or k in measures}, bootstrap=dict(draws=n, seed=seed, level=.95),
+        crop='none: the whole photo', size=f'short side at most {size} px, never enlarged', interpolation='Lanczos (Pillow)',
+        colours='8-bit RGB taken as sRGB',
+        grey='BT.601 luma, 0.299 R + 0.587 G + 0.114 B, rounded to 8 bits',
+        merged='Cb and Cr (BT.601, full range) on the input, scaled into the gamut',
+        measures={k: MEASURES[k].means for k in MEASURES if k not in ('lpips', 'fid') or k in measures},
+        bootstrap=dict(draws=n, seed=seed, level=.95),
         regions=None if regions is None else file_hash(regions),
         hue=dict(tolerance=HUE_TOLERANCE, least_chroma=LEAST_CHROMA),
-        versions=_versions(['numpy', 'pillow', 'scikit-image', *(['torch', 'lpips'] if 'lpips' in measures else []), *(['torch', 'pytorch-fid', 'scipy'] if 'fid' in measures else [])]),
+        versions=_versions(['numpy', 'pillow', 'scikit-image', *(['torch', 'lpips'] if 'lpips' in measures else []),
+        *(['torch', 'pytorch-fid', 'scipy'] if 'fid' in measures else [])]),
         probe=_probe())
     return p | dict(sha256=hashlib.sha256(json.dumps(p, sort_keys=True, ensure_ascii=False).encode()).hexdigest())
 
@@ -574,7 +596,9 @@ def differences(
     a: dict, b: dict,  # from `protocol`
 ) -> list[str]:        # the entries in which they differ
     "What differs between two protocols"
-    def entries(p): return {k2: v for k, o in p.items() if k != 'sha256' for k2, v in ({f'{k}.{i}': x for i, x in o.items()} if isinstance(o, dict) else {k: o}).items()}
+    def entries(p):
+        return {k2: v for k, o in p.items() if k != 'sha256' for k2, v in ({f'{k}.{i}': x for i, x in o.items()}
+            if isinstance(o, dict) else {k: o}).items()}
     a, b = entries(a), entries(b)
     return sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k))
 
@@ -589,7 +613,8 @@ def check_protocol(
     except ValueError: raise ValueError(f'{path}: holds no protocol') from None
     if not isinstance(frozen, dict) or 'sha256' not in frozen: raise ValueError(f'{path}: holds no protocol')
     if frozen['sha256'] != p['sha256']:
-        raise ValueError(f"{path}: this measurement is not the frozen one: {', '.join(differences(p, frozen)) or 'its hash'} differs. Leave out --protocol, or freeze a new one under another name")
+        raise ValueError(f"{path}: this measurement is not the frozen one: {', '.join(differences(p, frozen)) or 'its hash'} differs. "
+            "Leave out --protocol, or freeze a new one under another name")
 
 # %% ../../nbs/library/benchmark.ipynb #7843281c
 def _public(row): return {k: v for k, v in row.items() if not k.startswith('_')}

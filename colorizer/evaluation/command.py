@@ -10,8 +10,8 @@ import argparse, shutil, sys, textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from .benchmark import (COLUMNS, HEADS, check_protocol, evaluate, file_hash, hue_table, load_regions, open_systems, photos_to_judge, protocol, save_csv,
-    sentences, shown, summarise, summarise_hues, table, to_json, write_inputs, write_text)
+from .benchmark import (COLUMNS, HEADS, check_protocol, evaluate, file_hash, hue_table, load_regions, open_systems,
+    photos_to_judge, protocol, save_csv, sentences, shown, summarise, summarise_hues, table, to_json, write_inputs, write_text)
 from .metrics import ARROWS, fid_features, lpips_measure
 from .report import blind_page, render, report_page
 from ..inference.photo import find_photos
@@ -48,7 +48,8 @@ def terminal_table(
     keys = [k for k in COLUMNS if k in summary[0]]
     real = {k: summary[0][f'real_{k}'] for k in ('colourfulness', 'colourfulness_abs')}
     def cells(s): return [f'{s[k]:.{HEADS[k].digits}f}' if k in s and s[k] == s[k] else '–' for k in keys]
-    return fitted_table([f'{HEADS[k].head} {ARROWS[HEADS[k].better]}'.strip() for k in keys], [(name, cells(s)) for name, s in [*shown(summary), ('real photos', real)]], width)
+    return fitted_table([f'{HEADS[k].head} {ARROWS[HEADS[k].better]}'.strip() for k in keys],
+        [(name, cells(s)) for name, s in [*shown(summary), ('real photos', real)]], width)
 
 # %% ../../nbs/library/evaluate_command.ipynb #f50d7584
 def terminal_hues(
@@ -56,7 +57,8 @@ def terminal_hues(
     width: int=80,     # characters
 ) -> str:
     "Right hues in percent, raw output, as a plain table"
-    names = dict(regions='regions', right='right (%)', grey='left grey (%)', right_20='right within 20° (%)', right_45='right within 45° (%)')
+    names = dict(regions='regions', right='right (%)', grey='left grey (%)', right_20='right within 20° (%)',
+        right_45='right within 45° (%)')
     raw = [h for h in hues if h['output'] == 'raw' and h['system'] != 'grey']  # grey has no hue
     return fitted_table(list(names.values()), [(f"{h['system']}: {h['label']}", [f'{h[k]:.0f}' for k in names]) for h in raw], width)
 
@@ -66,13 +68,15 @@ def _checked(args, photos):
     if args.out:
         make_folder(args.out)
         check_writable(args.out)
-    if args.protocol and not Path(args.protocol).absolute().parent.is_dir(): raise ValueError(f'{args.protocol}: there is no folder {Path(args.protocol).parent}. Make it first')
+    if args.protocol and not Path(args.protocol).absolute().parent.is_dir():
+        raise ValueError(f'{args.protocol}: there is no folder {Path(args.protocol).parent}. Make it first')
     if args.mean_chroma_from:
         given = {file_hash(p) for p in find_photos(*args.mean_chroma_from)}
         shared = given & {p.sha256 for p in photos}
         if shared: raise ValueError(f'--mean-chroma-from: {len(shared)} of its photos are among the evaluated ones. Give other photos')
     regions, names = load_regions(args.regions) if args.regions else [], {n for p in photos for n in (p.file, p.path.name)}
-    if regions and not names & {r.file for r in regions}: raise ValueError(f'{args.regions}: none of its regions is in an evaluated photo. Its first is in {regions[0].file}')
+    if regions and not names & {r.file for r in regions}:
+        raise ValueError(f'{args.regions}: none of its regions is in an evaluated photo. Its first is in {regions[0].file}')
     return regions
 
 # %% ../../nbs/library/evaluate_command.ipynb #3647eb9e
@@ -87,7 +91,9 @@ def _complete(photos, systems, say):
     "The photos of which all systems may have a picture"
     for s in systems:
         lacks = [p for p in photos if not s.has(p)]
-        if lacks: say(f"left out for all systems: {len(lacks)} photo{'s'[:len(lacks) > 1]} of which {s.name} has no picture, such as {lacks[0].file}")
+        if lacks:
+            say(f"left out for all systems: {len(lacks)} photo{'s'[:len(lacks) > 1]} of which {s.name} has no picture, such as "
+                f"{lacks[0].file}")
         photos = [p for p in photos if s.has(p)]
     if not photos: raise ValueError('no photo that all systems have a picture of')
     return photos
@@ -96,7 +102,8 @@ def _all_measured(args, photos, say, convert):
     "Systems, photos and rows"
     regions = _checked(args, photos)
     nets = dict(lpips=lpips_measure() if args.lpips else None, features=fid_features() if args.fid else None)
-    systems = open_systems(args.models, photos, size=args.size, saturation=args.saturation, mean_from=args.mean_chroma_from, convert=convert)
+    systems = open_systems(args.models, photos, size=args.size, saturation=args.saturation, mean_from=args.mean_chroma_from,
+        convert=convert)
     photos = _complete(photos, systems, say)
     _frozen(args, photos)
     rows = evaluate(systems, photos, args.size, regions, **nets, left_out=say)
@@ -119,7 +126,8 @@ def _printed(summary, rows, p, width=None):
     hues, n = summarise_hues(rows), summary[0]['photos']
     tables = [terminal_table(summary, width) if width else table(summary), '\n'.join(sentences(summary))]
     if hues: tables.append(terminal_hues(hues, width) if width else hue_table(hues))
-    return '\n\n'.join([*tables, f"{n} photo{'s'[:n > 1]}, whole, {p['size']}; input BT.601 luma in 8 bits; means over photos; ↑ more is better, ↓ less is better, "
+    return '\n\n'.join([*tables, f"{n} photo{'s'[:n > 1]}, whole, {p['size']}; input BT.601 luma in 8 bits; means over photos; ↑ more is "
+        "better, ↓ less is better, "
         f"colourfulness should be near the real one. Protocol {p['sha256'][:16]}"])
 
 # %% ../../nbs/library/evaluate_command.ipynb #72ee0029
@@ -135,7 +143,8 @@ def run_evaluate(
     if args.out: render('blind', data={})   # Jinja2 is there
     systems, photos, rows = _all_measured(args, photos, leave_out, convert)
     p, summary = _frozen(args, photos), summarise(rows)
-    result = dict(summary=summary, hues=summarise_hues(rows), systems=[dict(name=s.name) | s.about for s in systems], left_out=left_out, protocol=p)
+    result = dict(summary=summary, hues=summarise_hues(rows), systems=[dict(name=s.name) | s.about for s in systems], left_out=left_out,
+        protocol=p)
     written = _write_all(args.out, args, systems, photos, rows, result, left_out) if args.out else []
     if args.protocol and not Path(args.protocol).exists(): write_text(args.protocol, to_json(p))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -16,16 +16,22 @@ def add_evaluate(
 ) -> None:
     "The options of `colorizer evaluate`"
     add = parser.add_argument
-    parser.description = ('Measure how good colours are: models, folders of results and commands side by side, always next to leaving the photos grey and to one mean colour for all.\n'
+    parser.description = ('Measure how good colours are: models, folders of results and commands side by side, always next to leaving the '
+        'photos grey and to one mean colour for all.\n'
                           'Photos without colours of their own, grey or toned, are left out.')
     add('photos', nargs='+', metavar='PHOTO', help='colour photos, or folders of them')
-    add('--models', nargs='+', default=['default'], metavar='SYSTEM', help="what to measure (default: default, the shipped model): .onnx, weights (RUN/best), a folder of results named after the photos, "
+    add('--models', nargs='+', default=['default'], metavar='SYSTEM',
+        help="what to measure (default: default, the shipped model): .onnx, weights (RUN/best), a folder of results named after the "
+        "photos, "
         "or 'cmd:WORDS' with {input} and {output}, or {inputs} and {outputs} for folders. NAME=SYSTEM gives it a name")
     add('-o', '--out', metavar='DIR', help='write report.html, blind.html, photos.csv, summary.json and protocol.json there')
     add('--size', type=between(int, 11, 4096), default=256, metavar='N', help='short side of the photos in pixels (default: %(default)s)')
-    add('--saturation', type=between(float, 0, 10), default=1., metavar='X', help="strength of the colours of our own models (default: %(default)s)")
-    add('--mean-chroma-from', nargs='+', metavar='PHOTO', help='photos or folders for the mean-chroma row; none of them evaluated (default: the embedded photos)')
-    add('--regions', metavar='FILE', help='labelled regions whose hue to check: .json, or .csv with the columns file,class,left,top,right,bottom (0 to 1)')
+    add('--saturation', type=between(float, 0, 10), default=1., metavar='X',
+        help="strength of the colours of our own models (default: %(default)s)")
+    add('--mean-chroma-from', nargs='+', metavar='PHOTO',
+        help='photos or folders for the mean-chroma row; none of them evaluated (default: the embedded photos)')
+    add('--regions', metavar='FILE', help='labelled regions whose hue to check: .json, or .csv with the columns '
+        'file,class,left,top,right,bottom (0 to 1)')
     add('--lpips', action='store_true', help='measure LPIPS (AlexNet) as well; needs unet-colorizer[perceptual] and downloads 233 MB once')
     add('--fid', action='store_true', help='measure FID as well; needs unet-colorizer[perceptual] and downloads 91 MB once')
     add('--protocol', metavar='FILE', help='stop unless the protocol is the one in this file; without such a file, write it')

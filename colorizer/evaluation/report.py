@@ -13,12 +13,14 @@ from importlib.resources import files
 import numpy as np
 from PIL import Image
 
-from .benchmark import BASELINES, COLUMNS, HEADS, LEAST_CHROMA, Photo, System, fitted, grouped, sentences, shown, summarise, summarise_hues, to_json
+from .benchmark import (BASELINES, COLUMNS, HEADS, LEAST_CHROMA, Photo, System, fitted, grouped, sentences, shown,
+    summarise, summarise_hues, to_json)
 from .metrics import ARROWS, MEASURES, ciede2000_map, grey_input, truth_of
 
 # %% ../../nbs/library/report.ipynb #df5ca264
 TOP = 30   # CIEDE2000 at the upper end of the scale
-_CIVIDIS = '''00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 7d7c78 8c8878 9b9476 aba072 bcae6c cdbb63 dec958 f0d846 fee838'''.split()
+_CIVIDIS = ('00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 '
+    '7d7c78 8c8878 9b9476 aba072 bcae6c cdbb63 dec958 f0d846 fee838').split()
 
 def shades(
     x: np.ndarray,  # 0 is dark blue, 1 and more is yellow
@@ -71,7 +73,9 @@ def card(
         says = f"CIEDE2000 {r['ciede2000']:.1f}, PSNR {r['psnr']:.1f} dB, colourfulness {r['colourfulness']:.0f}"
         pictures.append(_picture(s.name, pred, says, f'{photo.file} coloured by {s.name}'))
         error = ciede2000_map(pred, truth)
-        maps.append(_picture(f'{s.name}: where it is wrong', shades(error / TOP), f'up to {error.max():.0f}; half of it below {np.median(error):.0f}', f'Map of the CIEDE2000 difference of {s.name} and the truth, mean {error.mean():.1f}'))
+        maps.append(_picture(f'{s.name}: where it is wrong', shades(error / TOP),
+            f'up to {error.max():.0f}; half of it below {np.median(error):.0f}',
+            f'Map of the CIEDE2000 difference of {s.name} and the truth, mean {error.mean():.1f}'))
     real = _picture('truth', truth, f"colourfulness {rows[systems[0].name]['real_colourfulness']:.0f}", f'{photo.file} as it was taken')
     return dict(file=photo.file, pictures=[*pictures[:2], real, *pictures[2:], *maps])
 
@@ -89,7 +93,8 @@ def strip(
     x = ((v - low) / ((high - low) or 1) * 1000).round(1)
     q1, q2, q3 = np.quantile(x, [.25, .5, .75]).round(1)
     texts = dict(zip(('low', 'median', 'high'), (f'{q:.{digits}f}' for q in np.quantile(v, [.25, .5, .75]))))
-    return texts | dict(name=name, box=[float(q1), float(max(q3 - q1, .1))], marks=''.join(f'M{o:g} 0V24' for o in x), middle=f'M{q2:g} 2V22')
+    return texts | dict(name=name, box=[float(q1), float(max(q3 - q1, .1))], marks=''.join(f'M{o:g} 0V24' for o in x),
+        middle=f'M{q2:g} 2V22')
 
 # %% ../../nbs/library/report.ipynb #f69d4a67
 def strips(
@@ -104,13 +109,15 @@ def strips(
         finite = [v for vs in lines.values() for v in vs if np.isfinite(v)] or [0]
         low, high = (0 if k != 'psnr' else np.floor(min(finite))), max(np.ceil(max(finite)), 1)
         ticks = [f'{t:.0f}' for t in np.linspace(low, high, 5)]
-        out.append(dict(head=f'{MEASURES[k].head} {ARROWS[MEASURES[k].better]}'.strip(), ticks=ticks, systems=[strip(s, v, low, high) for s, v in lines.items()]))
+        out.append(dict(head=f'{MEASURES[k].head} {ARROWS[MEASURES[k].better]}'.strip(), ticks=ticks,
+            systems=[strip(s, v, low, high) for s, v in lines.items()]))
     return out
 
 # %% ../../nbs/library/report.ipynb #540df365
 def _spread(s, k):
     lo, hi = s.get('intervals', {}).get(k, (float('nan'),) * 2)
-    return '' if np.isnan(lo) or lo == hi or s['system'] == 'grey' and k.endswith(('_vs_grey', '_percent')) else f'{lo:.{HEADS[k].digits}f} to {hi:.{HEADS[k].digits}f}'
+    return '' if np.isnan(lo) or lo == hi or s['system'] == 'grey' and k.endswith(('_vs_grey',
+        '_percent')) else f'{lo:.{HEADS[k].digits}f} to {hi:.{HEADS[k].digits}f}'
 
 def _cell(s, k):
     if k not in s or np.isnan(s[k]): return dict(value='–', spread='')
@@ -135,7 +142,8 @@ def _hue_lines(hues):
     out = []
     for h in hues:
         lo, hi = h['interval']
-        out.append({k: _percent(h[k]) for k in ('right', 'grey', 'right_20', 'right_45')} | dict(system=h['system'], label=h['label'], regions=h['regions'], spread='' if np.isnan(lo) or lo == hi else f'{lo:.0f} to {hi:.0f}'))
+        out.append({k: _percent(h[k]) for k in ('right', 'grey', 'right_20', 'right_45')} | dict(system=h['system'], label=h['label'],
+            regions=h['regions'], spread='' if np.isnan(lo) or lo == hi else f'{lo:.0f} to {hi:.0f}'))
     return [line for line, h in zip(out, hues) if h['output'] == 'raw' and h['system'] != 'grey']
 
 def _verdict(h):
@@ -150,7 +158,8 @@ def render(
     "A page from its template in `colorizer/pages`"
     import jinja2
     loader = jinja2.FileSystemLoader(str(files('colorizer')/'pages'))
-    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(f'{name}.html').render(**context)
+    return jinja2.Environment(loader=loader, autoescape=True,
+        undefined=jinja2.StrictUndefined).get_template(f'{name}.html').render(**context)
 
 # %% ../../nbs/library/report.ipynb #ea668c70
 def report_page(
@@ -167,11 +176,15 @@ def report_page(
     ours = [s for s in systems if s.name not in BASELINES] or systems[:1]
     raw = {(r['file'], r['system']): r for r in rows if r['output'] == 'raw'}
     by_file, main = {p.file: p for p in photos}, grouped(rows)[ours[0].name, 'raw']
-    groups = [(kind, [card(by_file[r['file']], ours, {s.name: raw[r['file'], s.name] for s in ours}, size) for r in rs]) for kind, rs in chosen(main, n)]
+    groups = [(kind, [card(by_file[r['file']], ours, {s.name: raw[r['file'], s.name] for s in ours}, size) for r in rs])
+        for kind, rs in chosen(main, n)]
     heads, lines = table_lines(summary)
-    return render('report', title='Colours, measured: ' + ', '.join(s.name for s in ours), photos=len(main), size=size, heads=heads, lines=lines, sentences=sentences(summary),
-        left_out=list(left_out), strips=strips(rows), hues=_hue_lines(hues), regions=[dict(h, file=r['file'], verdict=_verdict(h)) for r in main for h in r['_hues']], main=ours[0].name,
-        groups=groups, scale=as_uri(shades(np.linspace(0, 1, 320)[None].repeat(12, 0)), quality=95), top=TOP, systems=systems, protocol=protocol, protocol_text=to_json(protocol))
+    return render('report', title='Colours, measured: ' + ', '.join(s.name for s in ours), photos=len(main), size=size, heads=heads,
+        lines=lines, sentences=sentences(summary),
+        left_out=list(left_out), strips=strips(rows), hues=_hue_lines(hues),
+        regions=[dict(h, file=r['file'], verdict=_verdict(h)) for r in main for h in r['_hues']], main=ours[0].name,
+        groups=groups, scale=as_uri(shades(np.linspace(0, 1, 320)[None].repeat(12, 0)), quality=95), top=TOP, systems=systems,
+        protocol=protocol, protocol_text=to_json(protocol))
 
 # %% ../../nbs/library/report.ipynb #8d947c5f
 def blind_page(
@@ -188,4 +201,5 @@ def blind_page(
         truth = truth_of(photo.path, size)
         pred = fitted(system.colour(photo, grey_input(truth)), truth)[0]
         pairs.append(dict(file=photo.file, real=as_uri(truth, quality=85), made=as_uri(pred, quality=85)))
-    return render('blind', data=dict(id=f"{protocol['sha256'][:16]}-{system.name}", system=system.name, protocol=protocol['sha256'], pairs=pairs))
+    return render('blind', data=dict(id=f"{protocol['sha256'][:16]}-{system.name}", system=system.name, protocol=protocol['sha256'],
+        pairs=pairs))

@@ -17,19 +17,25 @@ def add_archive(
     parser: argparse.ArgumentParser,
 ) -> None:
     "The options of `colorizer archive`"
-    parser.description = ('Colour a large collection with several processes, on this machine or on a Ray cluster. Photos that have a result are skipped;\n'
-                          'processes that die are replaced; after Ctrl-C or a crash, the same command resumes the work. Results keep the folders and names of the photos.')
+    parser.description = ('Colour a large collection with several processes, on this machine or on a Ray cluster. Photos that have a '
+        'result are skipped;\n'
+                          'processes that die are replaced; after Ctrl-C or a crash, the same command resumes the work. Results keep the '
+                          'folders and names of the photos.')
     parser.add_argument('src', metavar='SRC', help='where the photos are, with all subfolders: a path or a URL (s3://museum/scans)')
     parser.add_argument('dst', metavar='DST', help='where the results go, a path or a URL, with a table of what became of each photo')
     add_look(parser)
     many = between(int, 1, 100_000)
-    parser.add_argument('--address', metavar='HOST:PORT', help='a Ray cluster to work on, or auto for the one that this machine belongs to (default: this machine alone)')
-    parser.add_argument('--min-workers', type=many, metavar='N', help='processes to keep running at all times (default: 1 on a cluster, else all)')
+    parser.add_argument('--address', metavar='HOST:PORT',
+        help='a Ray cluster to work on, or auto for the one that this machine belongs to (default: this machine alone)')
+    parser.add_argument('--min-workers', type=many, metavar='N',
+        help='processes to keep running at all times (default: 1 on a cluster, else all)')
     parser.add_argument('--max-workers', type=many, metavar='N', help='processes at most (default: one for each core)')
     parser.add_argument('--threads', type=many, default=1, metavar='N', help='threads of the network in each process (default: 1)')
-    parser.add_argument('--retries', type=between(int, 0, 100), default=2, metavar='N', help='how often to try again after an error of the file system, or the death of a process (default: 2)')
+    parser.add_argument('--retries', type=between(int, 0, 100), default=2, metavar='N',
+        help='how often to try again after an error of the file system, or the death of a process (default: 2)')
     parser.add_argument('--skip-colour', action='store_true', help='skip photos that are already in colour')
-    parser.add_argument('--max-pixels', type=between(int, 1, 10**12), metavar='N', help='largest photo that is opened (default: 178,956,970 pixels)')
+    parser.add_argument('--max-pixels', type=between(int, 1, 10**12), metavar='N',
+        help='largest photo that is opened (default: 178,956,970 pixels)')
     parser.add_argument('--json', action='store_true', help='for scripts: print one JSON object per photo instead of the path of the table')
     parser.add_argument('-f', '--force', action='store_true', help='colour all photos again, and replace whatever is there')
 
@@ -49,7 +55,8 @@ class _Pace:
         now = time.monotonic()
         if now - self.said < self.every: return
         self.said, left = now, (now - self.start)/self.n*(self.total - self.n)
-        say(f'{self.n:,} of {self.total:,} photos, about {left/3600:.1f} hours left' if left > 5400 else f'{self.n:,} of {self.total:,} photos, about {left/60:.0f} minutes left')
+        say(f'{self.n:,} of {self.total:,} photos, about {left/3600:.1f} hours left'
+            if left > 5400 else f'{self.n:,} of {self.total:,} photos, about {left/60:.0f} minutes left')
 
     def close(self): self.bar and self.bar.close()
 
@@ -89,4 +96,5 @@ def _told(row, dst):
     out = dict(photo=row['path'], status=row['status'], seconds=row['seconds'] or 0.)
     if row['status'] == 'failed': return out | dict(error=row['reason'])
     if row['sha256']: out |= dict(out=f'{dst.rstrip("/")}/{row["result"]}', sha256=row['sha256'])
-    return out | (dict(size=[row['width'], row['height']]) if row['width'] else {}) | dict(notes=row['reason'].split('; ') if row['reason'] else [])
+    return out | (dict(size=[row['width'], row['height']]) if row['width'] else {}) | dict(notes=row['reason'].split('; ')
+        if row['reason'] else [])

@@ -41,9 +41,11 @@ def add_look(
     parser.add_argument('--size', type=_size, default='auto', metavar='N',
         help='short side in pixels of what the network sees (default: auto, the size at which the model was trained). '
              'More gives the colours finer edges and takes longer')
-    parser.add_argument('--saturation', type=between(float, 0, 10), default=1., metavar='X', help='strength of the colours (default: 1; 0 is grey)')
+    parser.add_argument('--saturation', type=between(float, 0, 10), default=1., metavar='X',
+        help='strength of the colours (default: 1; 0 is grey)')
     parser.add_argument('--model', metavar='FILE', help='ONNX model to use instead of the one that comes with colorizer')
-    parser.add_argument('--device', metavar='NAME', help='what the network runs on: cpu (default), cuda, coreml, directml …, as far as your ONNX Runtime supports it')
+    parser.add_argument('--device', metavar='NAME',
+        help='what the network runs on: cpu (default), cuda, coreml, directml …, as far as your ONNX Runtime supports it')
 
 # %% ../../nbs/library/colour_command.ipynb #b512c1d8
 def add_colour(
@@ -52,17 +54,23 @@ def add_colour(
     "The options of plain `colorizer PHOTO`"
     parser.description = ('Colour grey photos. The colours are a guess; size, sharpness and everything else in the file stay as they are.\n'
                           'In a FOLDER, only photos without a result are coloured, and a bad photo does not stop the rest.')
-    parser.add_argument('photos', nargs='+', metavar='PHOTO|FOLDER', help='photo or video clip to colour, or folder of photos; - reads a photo from standard input and writes to standard output')
+    parser.add_argument('photos', nargs='+', metavar='PHOTO|FOLDER',
+        help='photo or video clip to colour, or folder of photos; - reads a photo from standard input and writes to standard output')
     parser.add_argument('-o', '--out', metavar='OUT',
-        help='where the result goes: a file, or a folder (with several photos, always a folder, in which they keep their names). Default: PHOTO_colour or FOLDER_colour beside the original')
+        help='where the result goes: a file, or a folder (with several photos, always a folder, in which they keep their names). Default: '
+        'PHOTO_colour or FOLDER_colour beside the original')
     parser.add_argument('-r', '--recursive', action='store_true', help="colour the photos in a folder's subfolders, too")
     add_look(parser)
     parser.add_argument('--hint', action='append', default=[], type=_hint, metavar='X,Y,COLOUR',
-        help='a colour that you know and where it belongs, in pixels from the left and the top of the upright photo, such as 120,80,#a03020; it spreads to neighbouring areas of similar brightness. May be repeated')
+        help='a colour that you know and where it belongs, in pixels from the left and the top of the upright photo, such as '
+        '120,80,#a03020; it spreads to neighbouring areas of similar brightness. May be repeated')
     parser.add_argument('--compare', action='store_true', help='also write a before/after picture, NAME_compare')
-    parser.add_argument('--skip-colour', action='store_true', help='skip photos that are already in colour: nothing is written for them. Toned prints (sepia) are coloured')
-    parser.add_argument('--max-pixels', type=between(int, 1, 10**12), metavar='N', help='largest photo that is opened (default: 178,956,970 pixels)')
-    parser.add_argument('--json', action='store_true', help='for scripts: print one JSON object per photo instead of the path of the result')
+    parser.add_argument('--skip-colour', action='store_true',
+        help='skip photos that are already in colour: nothing is written for them. Toned prints (sepia) are coloured')
+    parser.add_argument('--max-pixels', type=between(int, 1, 10**12), metavar='N',
+        help='largest photo that is opened (default: 178,956,970 pixels)')
+    parser.add_argument('--json', action='store_true',
+        help='for scripts: print one JSON object per photo instead of the path of the result')
     parser.add_argument('-f', '--force', action='store_true', help='replace existing results')
 
 # %% ../../nbs/library/colour_command.ipynb #bfcc7d69
@@ -117,7 +125,8 @@ def _out_folder(args) -> bool:
     from colorizer.inference.clips import TARGETS
     if not args.out or os.path.isdir(args.out): return bool(args.out)
     many = len(args.photos) > 1
-    if many and Path(args.out).suffix.lower() in {*FORMATS, *TARGETS}: raise ValueError(f'{args.out}: several photos need a folder to go to, not a file')
+    if many and Path(args.out).suffix.lower() in {*FORMATS, *TARGETS}:
+        raise ValueError(f'{args.out}: several photos need a folder to go to, not a file')
     if many or args.out.endswith(('/', os.sep)): make_folder(args.out)
     return os.path.isdir(args.out)
 
@@ -141,7 +150,8 @@ def _folder_jobs(folder, args, alone):
     from colorizer.inference.folders import Record, result_path, results_folder, scan_folder, sweep
     beside = results_folder(folder)
     out = beside if not args.out else Path(args.out) if alone else Path(args.out, os.path.basename(os.path.abspath(folder)))
-    if os.path.realpath(out) == os.path.realpath(folder): raise ValueError(f'{out}: this is the folder of the photos, and those are never overwritten. Choose another with -o')
+    if os.path.realpath(out) == os.path.realpath(folder):
+        raise ValueError(f'{out}: this is the folder of the photos, and those are never overwritten. Choose another with -o')
     found, bad, left = scan_folder(folder, args.recursive, [out])
     for what, n in left.items(): say(f'{folder}: {_left_out(what, n)}')
     if not found: return [], bad or [(folder, 'no photos in this folder')]
@@ -154,7 +164,8 @@ def _folder_jobs(folder, args, alone):
 
 def _left_out(what, n):
     "What to say of things in a folder that aren't coloured, and what to do"
-    advice = {'folders': '-r looks into them', 'video clips': 'give clips one by one', 'camera raw files': 'to read them: pip install "unet-colorizer[raw]"'}.get(what)
+    advice = {'folders': '-r looks into them', 'video clips': 'give clips one by one',
+        'camera raw files': 'to read them: pip install "unet-colorizer[raw]"'}.get(what)
     return f'{n} {what[:-1] if n == 1 and what.endswith("s") else what} left out' + (f' ({advice})' if advice else '')
 
 # %% ../../nbs/library/colour_command.ipynb #54f0dd75
@@ -189,7 +200,8 @@ class Batch:
     @property
     def colorizer(self) -> 'Colorizer': return self.loading.result()
 
-    def colorize_array(self, pixels: 'np.ndarray', **kw: object) -> 'np.ndarray': return self.colorizer.colorize_array(pixels, **kw)  # all that `colorize_file` asks of a colorizer
+    def colorize_array(self, pixels: 'np.ndarray', **kw: object) -> 'np.ndarray':
+        return self.colorizer.colorize_array(pixels, **kw)  # all that `colorize_file` asks of a colorizer
 
     @cached_property
     def settings(self) -> dict:  # reads the whole model, which only a folder's record is worth
@@ -212,7 +224,8 @@ class Batch:
         if job.record: make_folder(job.target.parent)
         for o in targets: _check_free(o, self.photos, self.made, force or bool(job.record) and job.record.is_ours(o), _is_clip(job.photo))
         check_writable(job.target.parent)
-        out = self.clip(job) if _is_clip(job.photo) else self.colour(job, targets, lambda o: job.record and (lambda part: job.record.add(o, key, part)))
+        out = self.clip(job) if _is_clip(job.photo) else self.colour(job, targets, lambda o: job.record
+            and (lambda part: job.record.add(o, key, part)))
         self.made.update((os.path.realpath(o), job.photo) for o in targets)
         return out
 
@@ -221,7 +234,8 @@ class Batch:
         from colorizer.inference.video import ClipStopped, colorize_video
         notes = []
         for option in ('hint', 'compare', 'skip_colour'):
-            if getattr(self.args, option): raise ValueError(f'{job.photo}: --{option.replace("_", "-")} is for photos. Leave it out for clips')
+            if getattr(self.args, option):
+                raise ValueError(f'{job.photo}: --{option.replace("_", "-")} is for photos. Leave it out for clips')
         try:
             with _frame_bar(job.photo) as bar: colorize_video(job.photo, job.target, self.colorizer, progress=bar, notes=notes)
         except ClipStopped as e:
@@ -239,7 +253,8 @@ class Batch:
         from colorizer.inference.photo import save_photo
         pair = []
         show = (lambda *arrays: pair.extend(map(_reduced, arrays))) if self.args.compare else None
-        out = colorize_file(self, job.source, job.target, name=job.photo, skip_colour=self.args.skip_colour, hints=self.args.hint, show=show, ready=note(job.target))
+        out = colorize_file(self, job.source, job.target, name=job.photo, skip_colour=self.args.skip_colour, hints=self.args.hint,
+            show=show, ready=note(job.target))
         if out['status'] == 'skipped': return out
         if self.args.compare: save_photo(comparison_sheet(*pair).img, targets[1], ready=note(targets[1]))
         return out | dict(zip(('out', 'compare'), map(str, targets)))
@@ -255,7 +270,8 @@ class _frame_bar:
         self.n = n
         if not sys.stderr.isatty(): return
         from tqdm import tqdm
-        if self.bar is None: self.bar = tqdm(total=total, initial=n - 1, unit='frame', leave=False, dynamic_ncols=True, desc=Path(self.name).name)
+        if self.bar is None:
+            self.bar = tqdm(total=total, initial=n - 1, unit='frame', leave=False, dynamic_ncols=True, desc=Path(self.name).name)
         self.bar.update(n - self.bar.n)
 
 # %% ../../nbs/library/colour_command.ipynb #c80b0c45
@@ -325,7 +341,8 @@ def run_colour(
     from PIL import Image
     if args.max_pixels: Image.MAX_IMAGE_PIXELS = (args.max_pixels + 1)//2  # Pillow takes twice that
     batch = Batch(args)
-    if len(args.photos) > 1 or os.path.isdir(args.photos[0]): batch.colorizer  # a model that can't be loaded is reported once, not for each photo
+    # a model that can't be loaded is reported once, not for each photo
+    if len(args.photos) > 1 or os.path.isdir(args.photos[0]): batch.loading.result()
     if args.out == '-' or args.photos == ['-'] and not args.out: return _to_stdout(batch)
     jobs, bad = _jobs(args)
     batch.photos = {os.path.realpath(o.photo) for o in jobs}
@@ -355,7 +372,8 @@ def _to_stdout(batch) -> int:
     if args.json or args.compare: raise ValueError('standard output takes the photo and nothing else. Give a file with -o')
     if sys.stdout.isatty(): raise ValueError('the photo would go to the terminal. Add > FILE, or -o FILE')
     name = 'standard input' if args.photos == ['-'] else args.photos[0]
-    out = colorize_file(batch, _stdin() if args.photos == ['-'] else name, data := io.BytesIO(), name=name, skip_colour=args.skip_colour, hints=args.hint)
+    out = colorize_file(batch, _stdin() if args.photos == ['-'] else name, data := io.BytesIO(), name=name, skip_colour=args.skip_colour,
+        hints=args.hint)
     for o in out['notes']: say(f'{name}: {o}')
     sys.stdout.buffer.write(data.getbuffer())
     sys.stdout.buffer.flush()
@@ -366,7 +384,7 @@ def add_demo(
     parser: argparse.ArgumentParser,
 ) -> None:
     "The options of `colorizer demo`"
-    parser.description = 'Colour the photos that come with colorizer, and write before/after pictures. Pictures of an earlier demo are replaced.'
+    parser.description = 'Colour the photos that come with colorizer, and write before/after pictures. Those of an earlier demo are replaced.'
     parser.add_argument('-o', '--out', default='demo', metavar='DIR', help='folder for the pictures (default: demo)')
     add_look(parser)
 

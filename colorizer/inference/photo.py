@@ -98,7 +98,7 @@ def check_target(
     "Raise `PhotoError` if `path` can't become a photo; call it before the work."
     path = Path(path)
     if path.suffix.lower() not in formats:
-        raise PhotoError(f'{path}: unknown file type "{path.suffix}". Use one of {" ".join(formats)}')
+        raise PhotoError(f'{path}: unknown file type "{path.suffix}". Use one of {" ".join(sorted(formats))}')
     if len(os.fsencode(path.name)) > 255: raise PhotoError(f'{path.name[:40]}…: the name is too long. Choose a shorter one')
     if path.is_dir(): raise PhotoError(f'{path}: this is a folder. Give the name of a file')
     if not path.parent.is_dir(): raise PhotoError(f'{path}: there is no folder {path.parent}. Make it first')

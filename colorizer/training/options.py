@@ -26,20 +26,27 @@ def add_train(
     "The options of `colorizer train`"
     arg = parser.add_argument
     parser.formatter_class = argparse.RawDescriptionHelpFormatter # the recipes below are a table
-    parser.description = 'Train a model: 64, 128, 256, 512 pixels, each until its losses have levelled off. An interrupted run continues with --resume.'
-    parser.epilog = '\n\n'.join(f'--recipe {k}: {v.about}\n' + '\n'.join(f'  {a:10} {b}' for a,b in in_words(v).items()) for k,v in RECIPES.items())
-    arg('photos', nargs='*', help='photos or folders of photos to learn from; or div2k: that data set, downloaded (4 GB); or div2k-small: its photos at an eighth of the size (some tens of MB)')
+    parser.description = 'Train a model: 64, 128, 256, 512 pixels, each until its losses have levelled off. --resume continues an interrupted run.'
+    parser.epilog = '\n\n'.join(f'--recipe {k}: {v.about}\n' + '\n'.join(f'  {a:10} {b}' for a,b in in_words(v).items())
+        for k,v in RECIPES.items())
+    arg('photos', nargs='*', help='photos or folders of photos to learn from; or div2k: that data set, downloaded (4 GB); or div2k-small: '
+        'its photos at an eighth of the size (some tens of MB)')
     arg('--out', type=Path, required=True, metavar='RUN', help='folder for weights, history, pictures and report')
     arg('--resume', action='store_true', help='continue the run in RUN, with its own options')
-    arg('--recipe', choices=list(RECIPES), help='what a run does where no other option says otherwise: see below (default: article, with --from finetune)')
-    arg('--from', dest='start', metavar='WEIGHTS', help='default (the model that comes with colorizer), or a .safetensors or .onnx file of an earlier run')
-    arg('--test', nargs='+', metavar='DIR', help='photos to measure the finished model on, never trained on (default with div2k and div2k-small: their validation photos)')
+    arg('--recipe', choices=list(RECIPES), help='what a run does where no other option says otherwise: see below (default: article, with '
+        '--from finetune)')
+    arg('--from', dest='start', metavar='WEIGHTS',
+        help='default (the model that comes with colorizer), or a .safetensors or .onnx file of an earlier run')
+    arg('--test', nargs='+', metavar='DIR', help='photos to measure the finished model on, never trained on (default with div2k and '
+        'div2k-small: their validation photos)')
     arg('--cache', type=Path, metavar='DIR', help='folder for downloads and for the photos reduced to each size (default: RUN/cache)')
     arg('--workers', type=int, default=0, metavar='N', help='processes that load photos (default: 0)')
-    arg('--old-prints', type=float, default=0., metavar='X', help='share of the inputs that are made to look like old prints, 0 to 1 (default: 0)')
+    arg('--old-prints', type=float, default=0., metavar='X',
+        help='share of the inputs that are made to look like old prints, 0 to 1 (default: 0)')
     arg('--seed', type=int, default=42, metavar='N', help='default: 42')
     arg('--tensorboard', action='store_true', help='keep the curves for TensorBoard too, in RUN/tensorboard')
-    arg('--precision', default='auto', choices=['auto','bfloat16','float32'], help='auto (default): bfloat16 where the hardware computes with it')
+    arg('--precision', default='auto', choices=['auto','bfloat16','float32'],
+        help='auto (default): bfloat16 where the hardware computes with it')
     _stage_arguments(parser.add_argument_group('stages', 'one value for all sizes, or one for each (default: as in the recipe)'))
     _recipe_arguments(parser.add_argument_group('network and loss', 'default: as in the recipe'))
 
@@ -56,10 +63,13 @@ _choices = dict(arch=NETWORKS, head=('chroma','rgb'), vgg=('none','vgg16','vgg16
 def _recipe_arguments(group):
     about = docments(Recipe)
     for name in RECIPE_OPTIONS:
-        kw = dict(choices=_choices[name]) if name in _choices else dict(type=int, nargs='+', metavar='N') if name == 'vgg_layers' else dict(type=float, metavar='X')
+        kw = dict(choices=_choices[name]) if name in _choices else dict(type=int, nargs='+',
+            metavar='N') if name == 'vgg_layers' else dict(type=float, metavar='X')
         group.add_argument('--' + name.replace('_', '-'), help=about[name], **kw)
-    group.add_argument('--encoder-weights', metavar='FILE', help="the encoder's ImageNet weights in timm's or torchvision's layout (default: from a package, or torchvision downloads them)")
-    group.add_argument('--vgg-weights', metavar='FILE', help="the VGG's ImageNet weights in torchvision's layout (default: torchvision downloads them)")
+    group.add_argument('--encoder-weights', metavar='FILE',
+        help="the encoder's ImageNet weights in timm's or torchvision's layout (default: from a package, or torchvision downloads them)")
+    group.add_argument('--vgg-weights', metavar='FILE',
+        help="the VGG's ImageNet weights in torchvision's layout (default: torchvision downloads them)")
 
 # %% ../../nbs/library/train_options.ipynb #7eabed08
 def add_export(
@@ -68,7 +78,9 @@ def add_export(
     "The options of `colorizer export`"
     parser.add_argument('weights', type=Path, metavar='WEIGHTS', help='weights of a training run (.safetensors)')
     parser.add_argument('out', type=Path, metavar='OUT.onnx', help='the ONNX model to write')
-    parser.add_argument('--mean-with', type=Path, nargs='+', default=[], metavar='WEIGHTS', help='weights of further runs that started from the same weights: export the mean of all')
+    parser.add_argument('--mean-with', type=Path, nargs='+', default=[], metavar='WEIGHTS',
+        help='weights of further runs that started from the same weights: export the mean of all')
     parser.add_argument('--float32', action='store_true', help='store the weights as 32-bit floats: twice the size')
-    parser.add_argument('--strength', type=float, default=1., metavar='X', help='build this strength of the colours into the model (default: 1)')
+    parser.add_argument('--strength', type=float, default=1., metavar='X',
+        help='build this strength of the colours into the model (default: 1)')
     parser.add_argument('-f', '--force', action='store_true', help='replace OUT.onnx if it exists')

@@ -34,7 +34,8 @@ class Recipe:
     "Stages, network and loss under one name"
     about:str # what it is for
     stages:tuple[Stage,...] # one for each size
-    arch:str='efficientnet_lite2' # network: efficientnet_lite2 and mobilenet_v2 are small and quick, resnet34 (fastai's DynamicUnet) is the article's
+    # network: efficientnet_lite2 and mobilenet_v2 are small and quick, resnet34 (fastai's DynamicUnet) is the article's
+    arch:str='efficientnet_lite2'
     head:str='chroma' # what the network predicts: chroma keeps the luma of the input, rgb is the article's
     vgg:str='none' # network of the feature loss: none, vgg16 (the article's), vgg16_bn or vgg19
     vgg_layers:tuple|None=None # its layers to compare; none given: the last three before a max-pool
@@ -48,14 +49,16 @@ class Recipe:
 # %% ../../nbs/library/stages.ipynb #84ef7eaf
 RECIPES = {
     'article': Recipe('the article, line by line: for a GPU',
-        (Stage(64, 64, 2, 50, 2e-3, 1.5e-3), Stage(128, 32, 1, 25, 1e-3, 1e-3), Stage(256, 16, 1, 10, 5e-4, 5e-4), Stage(512, 8, 1, 10, 3e-4, 3e-4)),
+        (Stage(64, 64, 2, 50, 2e-3, 1.5e-3), Stage(128, 32, 1, 25, 1e-3, 1e-3), Stage(256, 16, 1, 10, 5e-4, 5e-4),
+        Stage(512, 8, 1, 10, 3e-4, 3e-4)),
         'resnet34', 'rgb', 'vgg16', (15,22,29), pixel_weight=1., relative_weight=0.),
     'fast': Recipe('a small network without VGG: an evening on a laptop',
         (Stage(64, 32, 1, 10, 2e-3, 1.5e-3, photos=4096), Stage(128, 32, 0, 6, lr=1e-3, photos=4096),
          Stage(256, 16, 0, 3, lr=5e-4, photos=2048), Stage(512, 8, 0, 2, lr=3e-4, photos=512))),
     'finetune': Recipe('from trained weights to your photos, in small steps: a folder of photos must not cost what thousands have taught',
         (Stage(128, 16, 0, 8, lr=5e-5, early=0), Stage(256, 8, 0, 4, lr=2e-5, early=0))),
-    'smoke': Recipe('a test that everything is in place: a minute, and worth nothing', (Stage(32, 4, 1, 2, warmup=0), Stage(64, 4, 0, 1, warmup=0))),
+    'smoke': Recipe('a test that everything is in place: a minute, and worth nothing',
+    (Stage(32, 4, 1, 2, warmup=0), Stage(64, 4, 0, 1, warmup=0))),
 }
 
 # %% ../../nbs/library/stages.ipynb #ffb5301b
@@ -63,7 +66,8 @@ def in_words(
     recipe:Recipe,
 )->dict[str,str]: # what → how
     "A recipe line by line"
-    names = {'resnet34': "ResNet-34 (ImageNet), fastai's DynamicUnet", 'efficientnet_lite2': 'EfficientNet-Lite2 (ImageNet), narrow decoder', 'mobilenet_v2': 'MobileNetV2 (ImageNet), narrow decoder'}
+    names = {'resnet34': "ResNet-34 (ImageNet), fastai's DynamicUnet",
+        'efficientnet_lite2': 'EfficientNet-Lite2 (ImageNet), narrow decoder', 'mobilenet_v2': 'MobileNetV2 (ImageNet), narrow decoder'}
     heads = {'rgb': 'RGB', 'chroma': 'chroma; the luma of the input is kept'}
     res = {'network': names[recipe.arch], 'predicts': heads[recipe.head], 'loss': loss_in_words(recipe)}
     for s in recipe.stages:
@@ -76,5 +80,6 @@ def loss_in_words(recipe:Recipe)->str:
     terms = dict(pixels=recipe.pixel_weight, chroma=recipe.chroma_weight)|{'chroma relative to grey': recipe.relative_weight}
     if recipe.vgg != 'none':
         where = f' after layers {", ".join(map(str, recipe.vgg_layers))}' if recipe.vgg_layers else ''
-        terms |= {f'{recipe.vgg.upper().replace("VGG", "VGG-")} features{where}': recipe.feature_weight, 'Gram matrices': recipe.gram_weight}
+        terms |= {f'{recipe.vgg.upper().replace("VGG", "VGG-")} features{where}': recipe.feature_weight,
+            'Gram matrices': recipe.gram_weight}
     return ', '.join(f'{k} × {v:g}' for k,v in terms.items() if v)
