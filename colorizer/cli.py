@@ -20,7 +20,8 @@ COMMANDS = {  # word: (what it does, adds its options to a parser, runs it and g
     'train': ('train a model', 'colorizer.training.options:add_train', 'colorizer.training.command:run'),
     'evaluate': ('measure how good the colours are', 'colorizer.evaluation.options:add_evaluate', 'colorizer.cli:run_evaluate'),
     'export': ('turn trained weights into an ONNX model', 'colorizer.training.options:add_export', 'colorizer.training.export:run'),
-    'archive': ('colour a large collection, on many machines', 'colorizer.inference.archive_command:add_archive', 'colorizer.inference.archive_command:run_archive'),
+    'archive': ('colour a large collection, on many machines', 'colorizer.inference.archive_command:add_archive',
+    'colorizer.inference.archive_command:run_archive'),
     'app': ('a page in your browser: drop a photo, see it in colour', 'colorizer.inference.app:add_app', 'colorizer.inference.app:run_app'),
     'course': ('open the notebooks in JupyterLab', 'colorizer.cli:add_course', 'colorizer.cli:run_course'),
 }
@@ -56,7 +57,8 @@ def _parser(argv):
     return parser, run, argv[named:]
 
 # %% ../nbs/library/command.ipynb #2ad33b38
-EXTRAS = dict(av='video', cv2='video', gradio='app', jinja2='evaluate', skimage='evaluate', lpips='perceptual', pytorch_fid='perceptual', ray='archive', fsspec='archive', pyarrow='archive')
+EXTRAS = dict(av='video', cv2='video', gradio='app', jinja2='evaluate', skimage='evaluate', lpips='perceptual', pytorch_fid='perceptual',
+    ray='archive', fsspec='archive', pyarrow='archive')
 
 def _complain(e) -> int:
     "One line on the error stream; the exit status"
@@ -90,13 +92,15 @@ def main(
 
 def _run(argv, ours):
     "Understand the words, and do what they say"
-    if argv and (right := meant(argv[0])): return _complain(f'{argv[0]}: neither a file nor a command. Did you mean "colorizer {right}"?') and 2
+    if argv and (right := meant(argv[0])):
+        return _complain(f'{argv[0]}: neither a file nor a command. Did you mean "colorizer {right}"?') and 2
     parser, run, words = _parser(argv)
     if not argv:
         parser.print_help(sys.stderr)
         return 2
     args = parser.parse_args(words)
-    if ours and run == COLOUR[-1]: os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # numpy's threads take 20 ms to start and have nothing to do here
+    # numpy's threads take 20 ms to start and have nothing to do here
+    if ours and run == COLOUR[-1]: os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
     return _function(run)(args)
 
 # %% ../nbs/library/command.ipynb #9cc764bb
@@ -152,6 +156,7 @@ def run_course(
     "`colorizer course`: JupyterLab on the notebooks, where there are any"
     here = [args.dir] if args.dir else ['nbs', '.', Path(__file__).parent.parent/'nbs']
     folder = next((Path(o) for o in here if (Path(o)/'course'/'01_data.ipynb').is_file()), None)
-    if folder is None: raise ValueError("no notebooks here. They are in the nbs folder of colorizer's source: clone it, and run `colorizer course` there")
+    if folder is None:
+        raise ValueError("no notebooks here. They are in the nbs folder of colorizer's source: clone it, and run `colorizer course` there")
     if find_spec('jupyterlab') is None: raise ValueError('JupyterLab is not installed. Run: pip install "unet-colorizer[course]"')
     return subprocess.call([sys.executable, '-m', 'jupyterlab', str(folder)])
