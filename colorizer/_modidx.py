@@ -1307,6 +1307,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'colorizer.training.div2k._fetch': ('library/div2k.html#_fetch', 'colorizer/training/div2k.py'),
                                           'colorizer.training.div2k._is_as_expected': ( 'library/div2k.html#_is_as_expected',
                                                                                         'colorizer/training/div2k.py'),
+                                          'colorizer.training.div2k._named': ('library/div2k.html#_named', 'colorizer/training/div2k.py'),
                                           'colorizer.training.div2k._notes': ('library/div2k.html#_notes', 'colorizer/training/div2k.py'),
                                           'colorizer.training.div2k._number': ('library/div2k.html#_number', 'colorizer/training/div2k.py'),
                                           'colorizer.training.div2k._remove': ('library/div2k.html#_remove', 'colorizer/training/div2k.py'),

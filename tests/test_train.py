@@ -434,7 +434,8 @@ def test_fine_tuning_that_makes_it_worse_keeps_the_start_and_says_so(work):
     assert list(figures) == ['left grey', 'the start (default)',
         'this run'] and figures['this run'] == pytest.approx(figures['the start (default)'], rel=1e-3)
     lines = log(work/'spoilt').splitlines()
-    assert 'held out: left grey' in lines[2] or 'held out: left grey' in lines[1] and 'held-out photos at 48 px: left grey' in lines[-2]
+    assert next(i for i, o in enumerate(lines) if 'held out: left grey' in o) < next(i for i, o in enumerate(lines) if 'px begins' in o)
+    assert 'held-out photos at 48 px: left grey' in lines[-2] and lines[-1].endswith('done')
 
 
 def test_without_a_connection_one_line_names_the_files(work, monkeypatch, tmp_path):

@@ -259,12 +259,10 @@ def measure(
 
 # %% ../../nbs/library/train_command.ipynb #e70804bb
 def _check_sources(args):
-    "Find out about a wrong folder before anything is downloaded"
-    named = args.photos[0] if len(args.photos) == 1 and args.photos[0] in ('div2k',
-        'div2k-small') and not Path(args.photos[0]).exists() else None
-    if not named: check_numbers(find_photos(*args.photos))
-    if args.test: find_photos(*args.test)
-    return named
+    "Find out about a wrong folder before anything is downloaded; the name of the data set to fetch, or None"
+    test = find_photos(*args.test) if args.test else []
+    if args.photos in (['div2k'], ['div2k-small']) and not Path(args.photos[0]).exists(): return args.photos[0]
+    check_numbers(find_photos(*args.photos), test)
 
 def _sources(args):
     "Folders to train on and to test on; DIV2K is fetched, its validation set kept for the end"
@@ -280,19 +278,19 @@ def held_out_share(n: int) -> float:
 
 def without_test_photos(
     photos: list[Path],  # from `prepare`
-    test: list | None,  # photos or folders to test on
+    test: set[str],  # the `content_name`s of photos to test on
 ) -> list[Path]:
-    "Photos without those to be tested on, whatever they are called. Raises `TrainingError` if none is left"
-    names = {content_name(o) for o in find_photos(*test)} if test else set()
-    kept = [o for o in photos if o.name not in names]
+    "Photos without those to test on, whatever they are called. Raises `TrainingError` if none is left"
+    kept = [o for o in photos if o.name not in test]
     if not kept: raise TrainingError('all photos to train on are also photos to test on: give others with --test')
     return kept
 
 def _photos_of(args, sources, test, folder):
     "Size → photos to train on and held out, reduced to what that size needs"
+    names = {content_name(o) for o in find_photos(*test)} if test else set()
     def photos(size):
         ready = first_process_first(lambda: prepare(sources, args.cache or args.out/'cache', size, progress=folder.writes))
-        kept = without_test_photos(ready, test)
+        kept = without_test_photos(ready, names)
         return split_photos(kept, held_out_share(len(kept)), args.seed)
     return photos
 

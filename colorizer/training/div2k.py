@@ -63,14 +63,19 @@ def check_folder(
 
 def _some(names): return str(names[0]) + (f' and {len(names)-1} more' if names[1:] else '')
 
+def _named(photos): return [(n, o) for o in photos if 'div2k' in str(o.absolute()).lower() and (n := _number(o))]
+
 def check_numbers(
     photos: list[Path],  # to train on
+    test: list[Path] = (),  # to test on
 ) -> list[Path]:  # `photos`
-    "Raise `DataError` if there are validation photos of DIV2K among them, or a photo at two scales. Looks only at paths that name DIV2K"
-    named = [(n, o) for o in photos if 'div2k' in str(o.absolute()).lower() and (n := _number(o))]
+    "Raise `DataError` if DIV2K's validation photos, a photo at two scales or one to test on is there. Only paths that name DIV2K count"
+    named, tested = _named(photos), {i for (i, _), _ in _named(test)}
     held = [o for (i, _), o in named if i in VALID]
     if held:
         raise DataError(f'{_some(held)}: validation photos of DIV2K, which are never trained on. Give the folder with 0001 to 0800 only')
+    both = [o for (i, _), o in named if i in tested]
+    if both: raise DataError(f'{_some(both)}: to be trained on and, perhaps at another scale, tested on. Give other photos to test on')
     twice = [i for i, n in Counter(i for (i, _), _ in named).items() if n > 1]
     pair = [str(o) for (i, _), o in named if i in twice[:1]]
     if pair:

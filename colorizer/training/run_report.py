@@ -237,7 +237,8 @@ def _as_svg(fig, label, titles):
     with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': label}):
         fig.savefig(text := io.StringIO(), format='svg', transparent=True, metadata={'Date': None})
     svg = text.getvalue()
-    svg = re.sub(r'<(metadata|style)\b.*?</\1>', '', svg[svg.index('<svg'):], flags=re.S)
+    svg = re.sub(r'<(metadata|style|clipPath)\b.*?</\1>', '', svg[svg.index('<svg'):], flags=re.S)
+    svg = re.sub(r' clip-path="[^"]*"', '', svg)  # nothing reaches beyond the axes
     for gid, title in titles.items(): svg = svg.replace(f'<g id="{gid}">', f'<g><title>{escape(title)}</title>')
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else '', svg)
@@ -321,7 +322,8 @@ def curve(
     lo, hi = ax.dataLim.intervaly
     if (name not in _NAMES or name == 'loss') and 0 < 10*lo < hi: ax.set_yscale('log')
     _decorate(ax, history, form)
-    return _as_svg(fig, _in_words(history, name), _titles_of(ax, history, name, _form(name)))
+    titles = _titles_of(ax, history, name, _form(name))
+    return _as_svg(fig, _in_words(history, name), titles)
 
 # %% ../../nbs/library/run_report.ipynb #b871cb17
 def _chart(run, name):
