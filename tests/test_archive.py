@@ -91,6 +91,49 @@ def test_a_machine_of_its_own(photos, tmp_path):
     assert Image.open(dst/'00.jpg').getexif()[ExifTags.Base.Artist] == 'Aunt Grace'
 
 
+def test_a_worker_of_a_single_machine_is_killed(photos, tmp_path):
+    "Another process takes its place and its block"
+    dst = tmp_path/'dst'
+    run = start('src', dst, '--max-workers', 2, '--json', cwd=tmp_path)
+    lines(run, 2)
+    workers = [o for o in psutil.Process(run.pid).children() if 'spawn_main' in ' '.join(o.cmdline())]
+    assert len(workers) == 2
+    workers[0].kill()
+    out, err = run.communicate(timeout=600)
+    assert run.returncode == 1 and 'Traceback' not in err, err
+    rows = complete(photos, dst)
+    assert len({o['worker'] for o in rows.values() if o['status'] == 'coloured'}) == 3
+    assert len([json.loads(o) for o in out.splitlines()]) == 38
+    assert not [o for o in workers if o.is_running() and o.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_ctrl_c_ends_all_and_the_same_command_resumes(photos, tmp_path):
+    dst = tmp_path/'dst'
+    run = start('src', dst, '--max-workers', 2, '--json', cwd=tmp_path)
+    lines(run, 6)
+    workers = psutil.Process(run.pid).children()
+    for o in [*workers, psutil.Process(run.pid)]: o.send_signal(signal.SIGINT)  # as a terminal does
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 130 and 'Traceback' not in err, err
+    psutil.wait_procs(workers, timeout=20)
+    assert not [o for o in workers if o.is_running() and o.status() != psutil.STATUS_ZOMBIE]
+    status, said, err = archive('src', dst, cwd=tmp_path)
+    assert counts(said)['done before'] >= 4 and sum(counts(said).values()) == 40, err
+    complete(photos, dst)
+
+
+def test_photos_in_colour_are_told_and_a_cluster_is_not_needed(tmp_path):
+    (tmp_path/'src').mkdir()
+    for k in ('cat', 'coffee'): (tmp_path/'src'/f'{k}.jpg').write_bytes(sample_photos()[k].read_bytes())
+    open_photo(sample_photos()['rocket']).convert('L').save(tmp_path/'src'/'grey.png')
+    status, said, err = archive('src', 'dst', cwd=tmp_path)
+    assert status == 0 and 'colorizer: 2 photos: in colour already' in err and '3 coloured' in err, err
+    rows = pq.read_table(tmp_path/'dst'/'.colorizer-archive'/'results.parquet').to_pylist()
+    assert len(rows) == 3
+    status, said, err = archive('src', 'again', '--skip-colour', cwd=tmp_path)
+    assert status == 0 and '2 skipped' in err and 'in colour already' not in err, err
+
+
 def test_a_worker_is_killed(cluster, photos, tmp_path):
     dst = tmp_path/'dst'
     run = start('src', dst, '--address', cluster[0], '--json', cwd=tmp_path)

@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['ROOM', 'OBJECT_STORES', 'SCHEMA', 'TABLE', 'KNOWN', 'HOLD_BYTES', 'HOLD_SECONDS', 'Place', 'list_photos',
-           'read_record', 'plan', 'Worker', 'ray_at', 'colour_everywhere', 'Archive', 'cores']
+           'read_record', 'plan', 'Worker', 'colour_here', 'ray_at', 'colour_everywhere', 'ArchiveRun', 'cores']
 
 # %% ../../nbs/library/archive.ipynb #62223f5f
-import errno, hashlib, io, json, logging, os, platform, secrets, tempfile, time, uuid
+import errno, hashlib, io, json, logging, multiprocessing.connection, os, platform, secrets, signal, tempfile, time, uuid
+from collections import Counter, deque
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -212,7 +214,7 @@ class Worker:
         src, dst,  # URLs
         settings,  # what the results depend on: those of the machine that started the run
         run,  # its name
-        model=None,  # bytes of an ONNX file; None: the one in the package
+        model: bytes | str | None = None,  # an ONNX file or its bytes; None: the one in the package
         look=None,  # more arguments for `Colorizer`
         skip_colour=False, force=False,
         max_pixels=None,  # largest photo that is opened
@@ -226,7 +228,7 @@ class Worker:
 
     def _session(self, model, look):
         "A `Colorizer`; a model that came as bytes need not be a file on this machine"
-        if model is None: return Colorizer(**look)
+        if not isinstance(model, bytes): return Colorizer(model, **look)
         self.folder = tempfile.TemporaryDirectory()  # goes when the worker goes
         (path := Path(self.folder.name)/'model.onnx').write_bytes(model)
         return Colorizer(path, **look)
@@ -373,6 +375,64 @@ def _block(number, items): return pa.Table.from_pylist([o | dict(block=number) f
 _ITEMS = pa.schema([('block', pa.int32()), *((k, pa.string()) for k in ('path', 'result', 'stamp')),
                     ('known', pa.list_(pa.struct([SCHEMA.field(k) for k in KNOWN])))])
 
+# %% ../../nbs/library/archive.ipynb #6dbce5b7
+_DEATHS = 40  # of workers on one block, after which something else must be wrong
+
+def colour_here(
+    todo: list,  # from `plan`
+    options: dict,  # keyword arguments for `Worker`
+    workers: int,  # processes
+) -> Iterator:  # rows, as blocks are through
+    "Colour photos with processes on this machine. One that dies is replaced, and its block goes to the next."
+    blocks, team, deaths = deque(_blocks(todo, workers)), {}, Counter()
+    try:
+        while blocks or team:
+            while blocks and len(team) < workers: _hire(team, blocks.popleft(), options)
+            for pipe in multiprocessing.connection.wait(list(team)):
+                process, block = team.pop(pipe)
+                rows = _heard(pipe, process)
+                if rows is None:  # it died
+                    blocks.appendleft(block)
+                    deaths[number := block['block'][0].as_py()] += 1
+                    if deaths[number] > _DEATHS: raise PhotoError('workers die as soon as they are started. Is there enough memory?')
+                    continue
+                if blocks:
+                    team[pipe] = process, blocks.popleft()
+                    pipe.send(team[pipe][1])
+                else: pipe.close()  # the worker ends
+                yield from rows
+    finally:
+        for process, _ in team.values(): process.kill()
+
+# %% ../../nbs/library/archive.ipynb #1174c096
+def _hire(team: dict, block, options: dict):
+    "Start a worker on a block"
+    context = multiprocessing.get_context('spawn')
+    pipe, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, options), daemon=True)
+    process.start()
+    theirs.close()
+    pipe.send(block)
+    team[pipe] = process, block
+
+def _heard(pipe, process) -> list | None:
+    "The rows that a worker sends; None if it has died. Raises what went wrong for the whole run"
+    try: said = pipe.recv()
+    except (EOFError, OSError):
+        process.join()
+        return None
+    if isinstance(said, Exception): raise said
+    return said.to_pylist()
+
+def _serve(pipe, options: dict):
+    "What a worker process does: blocks in, rows out"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        worker = Worker(**options)
+        while True: pipe.send(worker(pipe.recv()))
+    except (EOFError, BrokenPipeError): pass  # whoever gave us work has gone
+    except Exception as e: pipe.send(e)
+
 # %% ../../nbs/library/archive.ipynb #f03f26f9
 _ALWAYS = dict(RAY_USAGE_STATS_ENABLED='0', RAY_BACKEND_LOG_LEVEL='fatal')
 _ALONE = dict(RAY_AUTH_MODE='token', RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0',  # whatever its name: loopback addresses only
@@ -413,8 +473,7 @@ def colour_everywhere(
     logging.getLogger('ray.data').setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
-    n = _block_size(len(todo), workers[1])
-    blocks = [_block(i//n, todo[i:i + n]) for i in range(0, len(todo), n)]
+    blocks = _blocks(todo, workers[1])
     pool = ray.data.ActorPoolStrategy(min_size=min(workers[0], len(blocks)), max_size=min(workers[1], len(blocks)))
     ds = ray.data.from_arrow(blocks).map_batches(Worker, fn_constructor_kwargs=options, batch_size=None, batch_format='pyarrow', compute=pool, num_cpus=cpus, num_gpus=gpus)
     try:
@@ -422,9 +481,14 @@ def colour_everywhere(
     except RayError as e: raise PhotoError(_what_ray_says(e)) from None
 
 # %% ../../nbs/library/archive.ipynb #5ecc1b05
-def _block_size(photos, workers):
+def _block_size(photos: int, workers: int) -> int:
     "Photos in a block: some blocks for each worker, so that none waits long at the end; at most ten thousand blocks or so"
     return max(1, min(16, photos//(8*workers)), photos//10_000)
+
+def _blocks(todo: list, workers: int) -> list:
+    "Tables of photos for `Worker`"
+    n = _block_size(len(todo), workers)
+    return [_block(i//n, todo[i:i + n]) for i in range(0, len(todo), n)]
 
 def _what_ray_says(e):
     "The exception in the worker, of all that Ray tells about it"
@@ -433,7 +497,7 @@ def _what_ray_says(e):
     return said.split('Error: ', 1)[-1]
 
 # %% ../../nbs/library/archive.ipynb #a7d597b6
-class Archive:
+class ArchiveRun:
     "A run over an archive: what is done, what isn't, and the table at the end."
     def __init__(self,
         src, dst,  # paths or URLs of the photos and of the results
@@ -444,7 +508,7 @@ class Archive:
         self.src, self.dst, look = Place(src), Place(dst), dict(threads=1) | look
         if self.src.root == self.dst.root and type(self.src.fs) is type(self.dst.fs): raise PhotoError(f'{dst}: this is the place of the photos, and those are never overwritten. Choose another')
         settings = settings_of(Colorizer(model, **look))  # a model that can't be used shows here
-        self.options = dict(src=self.src.everywhere, dst=self.dst.everywhere, settings=settings, model=model and Path(model).read_bytes(), look=look, run=time.strftime('%Y%m%d-%H%M%S-', time.gmtime()) + uuid.uuid4().hex[:6],
+        self.options = dict(src=self.src.everywhere, dst=self.dst.everywhere, settings=settings, model=model and os.path.abspath(model), look=look, run=time.strftime('%Y%m%d-%H%M%S-', time.gmtime()) + uuid.uuid4().hex[:6],
                             skip_colour=skip_colour, force=force, max_pixels=max_pixels, retries=retries)
         self.gpus = int(look.get('providers') in ('cuda', 'tensorrt'))  # one for each worker
         photos, bad = list_photos(self.src, self.dst)
@@ -455,7 +519,7 @@ class Archive:
 
 # %% ../../nbs/library/archive.ipynb #e40d91fe
 @patch
-def _prepare(self: Archive):
+def _prepare(self: ArchiveRun):
     "Clear away what was left half-written, and mark the folder as one of results, so that nobody colours those"
     if self.dst.local and os.path.isdir(self.dst.root): sweep(self.dst.root)
     with suppress(FileNotFoundError): self.dst.fs.rm(self.dst.path(f'{ROOM}/tmp'), recursive=True)
@@ -464,7 +528,7 @@ def _prepare(self: Archive):
     except OSError as e: raise PhotoError(f'{self.dst.url}: cannot be used for results ({e.strerror or e}). Choose another place') from None
 
 @patch
-def _results(self: Archive):
+def _results(self: ArchiveRun):
     "Result → bytes, for all that is at the place for results"
     return {k[len(self.dst.root) + 1:]: o['size'] for k, o in self.dst.fs.find(self.dst.root, detail=True).items()}
 
@@ -474,27 +538,33 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 @patch
-def run(self: Archive,
-    address=None,  # of a Ray cluster; None: this machine
-    least=None,  # workers that are always kept; None: 1 on a cluster, else all
-    most=None,  # workers at most; None: one for each of the `cpus` that there are
-    cpus=1,  # for each worker
-):  # yields the rows of all photos
-    "Do what is to be done. When all rows are through, the table is written."
+def run(self: ArchiveRun,
+    address: str | None = None,  # of a Ray cluster; None: this machine
+    least: int | None = None,  # workers that are always kept, on a cluster; 1 if None
+    most: int | None = None,  # workers at most; None: one for each of the `cpus` that there are
+    cpus: int = 1,  # for each worker
+) -> Iterator:  # the rows of all photos
+    "Colour what is not done yet. When all rows are through, the table is written."
     yield from self.rows
     fresh = []
-    if self.todo:
-        most = most or (None if address else cores())
-        with ray_at(address, (most or 1)*cpus) as ray:
-            most = max(least or 1, most or int(ray.cluster_resources().get('CPU', 1)//cpus))
-            for row in colour_everywhere(self.todo, self.options, (least or (1 if address else most), most), cpus, self.gpus):
-                fresh.append(row)
-                yield row
+    for row in self._colour(address, least, most, cpus) if self.todo else ():
+        fresh.append(row)
+        yield row
     self._finish(self.rows + fresh)
+
+@patch
+def _colour(self: ArchiveRun, address, least, most, cpus):
+    "Rows of the photos that are coloured now"
+    if not address and not self.gpus: yield from colour_here(self.todo, self.options, most or max(1, cores()//cpus))
+    else:
+        options = self.options | dict(model=self.options['model'] and Path(self.options['model']).read_bytes())  # other machines lack the file
+        with ray_at(address, (most or cores())*cpus) as ray:
+            most = max(least or 1, most or int(ray.cluster_resources().get('CPU', 1)//cpus))
+            yield from colour_everywhere(self.todo, options, (least or 1, most), cpus, self.gpus)
 
 # %% ../../nbs/library/archive.ipynb #634cac2b
 @patch
-def _finish(self: Archive, rows):
+def _finish(self: ArchiveRun, rows):
     "Merge all that is on record into one table, the last word on each photo; then the parts can go"
     last = {}
     for o in self.record + rows:

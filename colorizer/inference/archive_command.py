@@ -65,29 +65,32 @@ def run_archive(
     args: argparse.Namespace,  # what the parser of `add_archive` understood
 ) -> int:  # exit status
     "`colorizer archive`: 0 if all went well, 1 if a photo failed"
-    from colorizer.inference.archive import TABLE, Archive, cores
-    archive = Archive(args.src, args.dst, args.model, args.skip_colour, args.force, args.max_pixels, args.retries,
+    from colorizer.inference.archive import TABLE, ArchiveRun, cores
+    archive = ArchiveRun(args.src, args.dst, args.model, args.skip_colour, args.force, args.max_pixels, args.retries,
                       size=args.size, saturation=args.saturation, providers=args.device, threads=args.threads)
-    counts, failed, table, out = {}, [], archive.dst.path(TABLE), sys.stdout
+    counts, failed, notes, table, out = {}, [], {}, archive.dst.path(TABLE), sys.stdout
     most = args.max_workers or (None if args.address else cores())
     with only_our_words(), open(os.devnull, 'w') as nowhere, redirect_stdout(nowhere):  # Ray prints on both streams
         pace = _Pace(len(archive.todo))
         try:
-            for row in archive.run(args.address, args.min_workers, most, args.threads): _note_row(row, args, pace, counts, failed, out)
+            for row in archive.run(args.address, args.min_workers, most, args.threads): _note_row(row, args, pace, counts, failed, notes, out)
         except KeyboardInterrupt:
             say('what is done is kept. The same command resumes the work')
             raise
         finally: pace.close()
+        for text, n in notes.items(): say(f'{n:,} {"photos" if n > 1 else "photo"}: {text}')
         say(', '.join(f'{n:,} {status}' for status, n in counts.items()) or 'no photos there')
         for o in failed[:20]: say(o)
         if len(failed) > 20: say(f'and {len(failed) - 20:,} more, all in {table}')
     if not args.json: print(table)
     return int(bool(failed) or not counts)
 
-def _note_row(row, args, pace, counts, failed, out):
+def _note_row(row, args, pace, counts, failed, notes, out):
     "Count one photo, and tell of it"
     counts[row['status']] = counts.get(row['status'], 0) + 1
     if row['status'] == 'failed': failed.append(row['reason'])
+    for text in (row['reason'] or '').split('; ')*(row['status'] == 'coloured'):
+        if text: notes[text] = notes.get(text, 0) + 1
     if row['status'] != 'done before' or row['seconds']: pace.step()
     if args.json: print(json.dumps(_told(row, args.dst), ensure_ascii=False), file=out, flush=True)
 
