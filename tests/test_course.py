@@ -1,4 +1,5 @@
-"""The course's four sizes in full mode, ResNet-34, RGB and VGG-16 from local files: every cell that isn't flagged slow runs, on a few tiny photos at a quarter of the size."""
+"""The course's four sizes in full mode, ResNet-34, RGB and VGG-16 from local files: every cell that isn't flagged slow runs, on a few tiny
+photos at a quarter of the size."""
 import json, os, subprocess, sys
 from pathlib import Path
 
@@ -45,9 +46,11 @@ def files(tmp_path_factory):
 
 
 def test_the_four_sizes_run_in_full_mode(files):
-    env = os.environ | dict(COLORIZER_PHOTOS=str(files/'photos'), COLORIZER_ENCODER=str(files/'resnet34.safetensors'), COLORIZER_VGG=str(files/'vgg16.safetensors'),
+    env = os.environ | dict(COLORIZER_PHOTOS=str(files/'photos'), COLORIZER_ENCODER=str(files/'resnet34.safetensors'),
+                            COLORIZER_VGG=str(files/'vgg16.safetensors'),
                             COLORIZER_QUICK='1', PYTHONPATH=os.pathsep.join([str(COURSE.parent.parent), os.environ.get('PYTHONPATH', '')]))
-    r = subprocess.run([sys.executable, '-c', RUN, *(str(COURSE/f'{n}.ipynb') for n in STAGES)], cwd=files, env=env, capture_output=True, text=True)
+    r = subprocess.run([sys.executable, '-c', RUN, *(str(COURSE/f'{n}.ipynb') for n in STAGES)], cwd=files, env=env, capture_output=True,
+                       text=True)
     assert r.returncode == 0, r.stdout[-2000:] + r.stderr[-4000:]
     said = [json.loads(o) for o in r.stdout.splitlines() if o.startswith('{"full"')]
     assert [o['size'] for o in said] == [16, 32, 64, 128] and all(o['full'] and o['kept'] for o in said)

@@ -195,24 +195,28 @@ def test_nothing_stands_in_the_way_of_anybody(visit, path, theme):
 def test_a_phone_never_scrolls_sideways(visit, path):
     page = visit(path, width=390)
     assert page.evaluate('document.documentElement.scrollWidth') <= 390, page.evaluate(
-        '[...document.querySelectorAll("main *")].filter(o => o.getBoundingClientRect().right > 391).slice(0, 5).map(o => o.outerHTML.slice(0, 150))')
+        '[...document.querySelectorAll("main *")].filter(o => o.getBoundingClientRect().right > 391).slice(0, 5).map(o => '
+        'o.outerHTML.slice(0, 150))')
 
 
 def test_all_columns_of_the_model_card_are_seen_on_a_desktop(visit):
-    found = visit('model_card.html').evaluate("[...document.querySelectorAll('.pst-scrollable-table-container')].map(o => [o.scrollWidth, o.clientWidth])")
+    found = visit('model_card.html').evaluate("[...document.querySelectorAll('.pst-scrollable-table-container')].map(o => [o.scrollWidth, "
+                                              "o.clientWidth])")
     assert len(found) >= 5 and [o for o in found if o[0] > o[1]] == []
 
 
 def test_the_search_page_keeps_its_distance_from_the_edge(visit):
     box = visit('search.html?q=luma',
-                width=390).evaluate("(b => [b.left, innerWidth - b.right])(document.querySelector('.bd-search-container').getBoundingClientRect())")
+                width=390).evaluate("(b => [b.left, innerWidth - "
+                                    "b.right])(document.querySelector('.bd-search-container').getBoundingClientRect())")
     assert min(box) >= 16 and abs(box[0] - box[1]) < 2, box
 
 
 def test_the_first_screen_shows_what_it_is(visit):
     for width, height in ((1280, 800), (390, 844)):
         page = visit('index.html', width=width)
-        tops = page.evaluate("['h1', '.hero-line', '.hero .cz-slider', '.cz-demo .cz-drop .cz-button'].map(o => document.querySelector(o).getBoundingClientRect().bottom)")
+        tops = page.evaluate("['h1', '.hero-line', '.hero .cz-slider', '.cz-demo .cz-drop .cz-button'].map(o => "
+                             "document.querySelector(o).getBoundingClientRect().bottom)")
         assert max(tops) <= height, (width, tops)
 
 
@@ -225,7 +229,8 @@ def test_search_finds_the_feature_loss(visit):
 
 def test_the_dark_leaves_photos_alone(visit):
     page = visit('course/03_loss.html', theme='dark')
-    filters = page.evaluate('[...document.querySelectorAll("main img")].map(o => getComputedStyle(o).filter + getComputedStyle(o).mixBlendMode)')
+    filters = page.evaluate('[...document.querySelectorAll("main img")].map(o => getComputedStyle(o).filter + '
+                            'getComputedStyle(o).mixBlendMode)')
     assert len(filters) > 5 and set(filters) == {'nonenormal'}
 
 

@@ -173,7 +173,8 @@ def test_compare_has_both_kinds_of_colourfulness():
     a, b = noise(0), noise(1)
     row = ev.compare(a, b)
     assert list(row) == [*ev.METRICS, 'colourfulness', 'colourfulness_abs'] and set(row) <= set(ev.MEASURES)
-    assert (row['colourfulness'], row['colourfulness_abs']) == (ev.colourfulness(a), ev.colourfulness(a, signed=False)) and row['colourfulness'] > row['colourfulness_abs']
+    assert (row['colourfulness'], row['colourfulness_abs']) == (ev.colourfulness(a), ev.colourfulness(a,
+        signed=False)) and row['colourfulness'] > row['colourfulness_abs']
 
 
 # --- measures that are networks
@@ -187,7 +188,8 @@ def no_network(monkeypatch, tmp_path):
     monkeypatch.setattr('torch.hub.urlopen', refuse, raising=False)
 
 def test_lpips_is_that_of_the_package():
-    "Against the definition of Zhang et al. (2018), equation 1, computed here with the same AlexNet of random weights and the published linear layers"
+    """Against the definition of Zhang et al. (2018), equation 1, computed here with the same AlexNet of random weights and the published
+    linear layers"""
     torch, lpips = pytest.importorskip('torch'), pytest.importorskip('lpips')
     torch.manual_seed(0)
     net = lpips.LPIPS(net='alex', pnet_rand=True, verbose=False)
@@ -235,5 +237,5 @@ def test_packages_that_are_missing_are_one_line(make, module, monkeypatch):
     with pytest.raises(ev.MeasureError, match=f'needs the package {module}. Run: pip install "unet-colorizer.evaluate."'): make()
 
 def test_evaluation_needs_no_torch():
-    code = 'import sys, colorizer.evaluation.metrics, colorizer.evaluation.benchmark, colorizer.evaluation.report; sys.exit(any(m in sys.modules for m in ("torch", "fastai", "onnxruntime", "jinja2", "lpips")))'
+    code = 'import sys, colorizer.evaluation.metrics, colorizer.evaluation.benchmark, colorizer.evaluation.report; sys.exit(any(m in sys.modules for m in ("torch", "fastai", "onnxruntime", "jinja2", "lpips")))'  # noqa: E501
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0

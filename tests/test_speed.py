@@ -13,7 +13,9 @@ def benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
-def run(*words): return subprocess.run([sys.executable, BENCHMARKS/'run.py', *map(str, words)], capture_output=True, text=True, env=dict(os.environ, OMP_NUM_THREADS='1'))
+def run(*words):
+    return subprocess.run([sys.executable, BENCHMARKS/'run.py', *map(str, words)], capture_output=True, text=True,
+                          env=dict(os.environ, OMP_NUM_THREADS='1'))
 
 
 def test_one_command_makes_the_page(tmp_path):

@@ -14,7 +14,7 @@ from colorizer.cli import main
 from colorizer.inference.colorizer import Colorizer
 from colorizer.inference.colour import luma
 from colorizer.inference.photo import open_photo, sample_photos, to_rgb_array
-from colorizer.inference.video import Smoother, VideoError, colorize_video, flicker, motion, warp
+from colorizer.inference.video import Smoother, VideoError, colorize_video, flicker
 
 ROOT = Path(__file__).parent.parent
 PHOTO = {k: to_rgb_array(open_photo(p)) for k, p in sample_photos().items()}
@@ -84,9 +84,12 @@ def mean_error(a, b): return np.mean([abs(luma(x[:y.shape[0], :y.shape[1]]) - lu
 
 
 KINDS = {
-    'h264.mp4': {}, 'sound.mp4': dict(sound='aac'), 'film.mkv': dict(sound='aac'), 'old.avi': dict(codec='mpeg4', sound='mp3', options={'q:v': '2'}),
-    'lossless.mkv': dict(codec='ffv1', pix='gray'), 'rgb.mkv': dict(codec='ffv1', pix='bgr0'), '444.mp4': dict(pix='yuv444p'), '422.mp4': dict(pix='yuv422p'),
-    'ten.mkv': dict(codec='ffv1', pix='yuv420p10le'), 'full.mp4': dict(pix='yuvj420p', full=True), 'bt709.mp4': dict(space=1), 'web.webm': dict(codec='libvpx-vp9', options={'crf': '8', 'b:v': '0'}),
+    'h264.mp4': {}, 'sound.mp4': dict(sound='aac'), 'film.mkv': dict(sound='aac'),
+    'old.avi': dict(codec='mpeg4', sound='mp3', options={'q:v': '2'}),
+    'lossless.mkv': dict(codec='ffv1', pix='gray'), 'rgb.mkv': dict(codec='ffv1', pix='bgr0'), '444.mp4': dict(pix='yuv444p'),
+    '422.mp4': dict(pix='yuv422p'),
+    'ten.mkv': dict(codec='ffv1', pix='yuv420p10le'), 'full.mp4': dict(pix='yuvj420p', full=True), 'bt709.mp4': dict(space=1),
+    'web.webm': dict(codec='libvpx-vp9', options={'crf': '8', 'b:v': '0'}),
     'motion.mov': dict(codec='mjpeg', pix='yuvj420p', full=True), 'b-frames.mp4': dict(options={'crf': '8', 'bf': '3'}),
 }
 
@@ -141,7 +144,8 @@ def matrix(path, values):
     data[at:at + 36] = b''.join(o.to_bytes(4, 'big', signed=True) for o in (a, b, 0, c, d, 0, 0, 0, 1 << 30))
     path.write_bytes(data)
 
-TURNS = {'hflip': ((-1, 0, 0, 1), lambda y: y[:, ::-1]), 'vflip': ((1, 0, 0, -1), lambda y: y[::-1]), 'transpose': ((0, 1, 1, 0), lambda y: y.T),
+TURNS = {'hflip': ((-1, 0, 0, 1), lambda y: y[:, ::-1]), 'vflip': ((1, 0, 0, -1), lambda y: y[::-1]),
+         'transpose': ((0, 1, 1, 0), lambda y: y.T),
          'antitranspose': ((0, -1, -1, 0), lambda y: y[::-1, ::-1].T), 'clockwise': ((0, 1, -1, 0), lambda y: np.rot90(y, -1)),
          'counter': ((0, -1, 1, 0), np.rot90), 'half': ((-1, 0, 0, -1), lambda y: y[::-1, ::-1]), 'none': ((1, 0, 0, 1), lambda y: y)}
 
@@ -165,7 +169,9 @@ def test_any_name(name, tmp_path, monkeypatch, capsys):
     assert not [o for o in os.listdir() if o.startswith('.')]
 
 
-def box(path, video_options=None, sound=('deu', 'eng'), subtitles=('subrip', {'eng': 0, 'fra': 64}), chapters=True, font=False, cover=None, tags=None, at=0.):
+def box(path, video_options=None, sound=('deu', 'eng'), subtitles=('subrip', {'eng': 0, 'fra': 64}), chapters=True, font=False,
+        cover=None,  # noqa: B006
+        tags=None, at=0.):
     "A clip with everything: tracks in languages, chapters, a font, a cover, tags; all of it begins at `at` seconds"
     options = {'movflags': 'use_metadata_tags'} if tags and path.suffix == '.mov' else {}
     with av.open(str(path), 'w', container_options=options) as out:
@@ -218,9 +224,12 @@ def box(path, video_options=None, sound=('deu', 'eng'), subtitles=('subrip', {'e
                 out.mux(p)
     return path
 
-HEADER = (b'[Script Info]\r\nScriptType: v4.00+\r\nPlayResX: 384\r\nPlayResY: 288\r\n\r\n[V4+ Styles]\r\nFormat: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, '
-          b'BackColour, Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding\r\n'
-          b'Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,1\r\n\r\n[Events]\r\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\r\n')
+HEADER = (b'[Script Info]\r\nScriptType: v4.00+\r\nPlayResX: 384\r\nPlayResY: 288\r\n\r\n[V4+ Styles]\r\nFormat: Name, Fontname, '
+          b'Fontsize, PrimaryColour, SecondaryColour, OutlineColour, '
+          b'BackColour, Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, '
+          b'MarginL, MarginR, MarginV, Encoding\r\n'
+          b'Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,1\r\n\r\n[Events]\r\nFormat: Layer, '
+          b'Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\r\n')
 
 def jpeg():
     import io
@@ -232,15 +241,18 @@ COVER = jpeg()
 def contents(path):
     "What is in a clip beside its picture"
     with av.open(f'file:{path}') as o:
-        streams = [(s.type, s.metadata.get('language'), s.metadata.get('title') or s.metadata.get('name'), int(s.disposition) & ~1) for s in o.streams if s.type in ('audio', 'subtitle')]
-        return streams, [c['metadata'].get('title') for c in o.chapters()], [s.metadata.get('filename') for s in o.streams if s.type == 'attachment'], dict(o.metadata)
+        streams = [(s.type, s.metadata.get('language'), s.metadata.get('title') or s.metadata.get('name'), int(s.disposition) & ~1)
+                   for s in o.streams if s.type in ('audio', 'subtitle')]
+        return streams, [c['metadata'].get('title') for c in o.chapters()], [s.metadata.get('filename')
+            for s in o.streams if s.type == 'attachment'], dict(o.metadata)
 
 def words(path, i=0):
     "Subtitles: (seconds after the first frame, text)"
     first = read(path)[1][0]
     with av.open(f'file:{path}') as o:
         s = o.streams.subtitles[i]
-        return [(round(float(p.pts*p.time_base) - first, 2), r.dialogue.decode()) for p in o.demux(s) if p.size for r in s.codec_context.decode(p)]
+        return [(round(float(p.pts*p.time_base) - first, 2), r.dialogue.decode()) for p in o.demux(s) if p.size
+                for r in s.codec_context.decode(p)]
 
 
 @pytest.mark.parametrize('source, codec', [('mkv', 'subrip'), ('mp4', 'mov_text')])
@@ -260,11 +272,13 @@ def test_tracks_keep_language_title_flags_and_chapters(source, codec, target, tm
 def test_fonts_and_covers_are_kept_or_missed_aloud(tmp_path, colorizer):
     clip, notes = box(tmp_path/'film.mkv', subtitles=('ass', {'eng': 0}), font=True, cover='attached'), []
     out = colorize_video(clip, tmp_path/'out.mkv', colorizer, notes=notes)
-    assert sorted(map(str, contents(out)[2] + covers(out))) == sorted(map(str, contents(clip)[2] + covers(clip))) and 'font.ttf' in contents(out)[2] and notes == []
+    assert sorted(map(str, contents(out)[2] + covers(out))) == sorted(map(str,
+        contents(clip)[2] + covers(clip))) and 'font.ttf' in contents(out)[2] and notes == []
     assert covers(out) == [COVER]
     out = colorize_video(clip, tmp_path/'out.mp4', colorizer, notes=notes)
     assert covers(out) == [COVER] and words(out) == [(.1, 'words at 100'), (.6, 'words at 600')]
-    assert notes == ['subtitles (eng) became plain text: .mp4 cannot hold its styles', 'attached file (font.ttf) left out: .mp4 cannot hold it']
+    assert notes == ['subtitles (eng) became plain text: .mp4 cannot hold its styles',
+                     'attached file (font.ttf) left out: .mp4 cannot hold it']
     again = colorize_video(out, tmp_path/'again.mkv', colorizer, notes=(more := []))
     assert covers(again) == [COVER] and more == []
 
@@ -273,7 +287,8 @@ def covers(path):
 
 
 def test_tags_of_phones_are_kept(tmp_path, colorizer):
-    tags = {'com.apple.quicktime.location.ISO6709': '+51.5+000.1/', 'com.apple.quicktime.make': 'Apple', 'com.apple.quicktime.creationdate': '2020-01-01T00:00:00+0000'}
+    tags = {'com.apple.quicktime.location.ISO6709': '+51.5+000.1/', 'com.apple.quicktime.make': 'Apple',
+            'com.apple.quicktime.creationdate': '2020-01-01T00:00:00+0000'}
     clip = box(tmp_path/'film.mov', subtitles=None, chapters=False, tags=tags)
     assert tags.items() <= contents(clip)[3].items()
     for kind in ('mov', 'mp4'): assert tags.items() <= contents(colorize_video(clip, tmp_path/f'out.{kind}', colorizer))[3].items()
@@ -483,7 +498,8 @@ def test_parts_of_another_job_are_not_used(tmp_path):
 
 def test_ctrl_c_keeps_what_is_done(tmp_path):
     clip = write(tmp_path/'film.mp4', pan(n=30)*12, codec='mpeg4')
-    p = subprocess.Popen([sys.executable, '-m', 'colorizer', clip.name, '--size', '64'], cwd=tmp_path, env=os.environ | {'PYTHONPATH': str(ROOT)},
+    p = subprocess.Popen([sys.executable, '-m', 'colorizer', clip.name, '--size', '64'], cwd=tmp_path,
+                         env=os.environ | {'PYTHONPATH': str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     folder = tmp_path/'.film_colour.mp4.colorizer'
     for _ in range(600):
@@ -494,7 +510,8 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     assert p.returncode == 130 and out == '', err
     kept = 48*len(list(folder.glob('*.npz')))
     assert kept >= 48
-    assert err.splitlines() == [f'colorizer: film.mp4: stopped. {kept} of 360 frames are kept, and the same command continues from there', 'colorizer: stopped']
+    assert err.splitlines() == [f'colorizer: film.mp4: stopped. {kept} of 360 frames are kept, and the same command continues from there',
+                                'colorizer: stopped']
     assert not list(folder.glob('*.part')) and not (tmp_path/'film_colour.mp4').exists()
 
 
@@ -517,7 +534,9 @@ def broken(tmp_path):
     (tmp_path/'rubbish.mp4').write_bytes(rubbish)
 
 
-@pytest.mark.parametrize('name, why', [('none.mp4', 'no such file'), ('empty.mp4', 'not a clip'), ('text.mp4', 'not a clip'), ('cut.mp4', 'not a clip'), ('sound.mp4', 'no picture'), ('rubbish.mp4', 'no frame in it that can be read')])
+@pytest.mark.parametrize('name, why',
+                         [('none.mp4', 'no such file'), ('empty.mp4', 'not a clip'), ('text.mp4', 'not a clip'), ('cut.mp4', 'not a clip'),
+                          ('sound.mp4', 'no picture'), ('rubbish.mp4', 'no frame in it that can be read')])
 def test_broken_clips_are_one_line(name, why, tmp_path, capfd):
     broken(tmp_path)
     before = sorted(tmp_path.iterdir())
@@ -532,8 +551,10 @@ def test_bad_targets(tmp_path, capfd):
     clip = write(tmp_path/'film.mp4', pan(n=2), sound='aac')
     avi = write(tmp_path/'pcm.avi', pan(n=2), codec='mpeg4', sound='pcm_s16le')
     (tmp_path/'there.mp4').write_bytes(b'mine')
-    for words, why in [((clip, '-o', tmp_path/'out.gif'), 'unknown'), ((clip, '-o', clip), 'never overwritten'), ((clip, '-o', tmp_path/'no'/'out.mp4'), 'no folder'),
-                       ((clip, '-o', tmp_path/'there.mp4'), 'exists already'), ((clip, '--hint', '1,1,red'), 'is for photos'), ((clip, '--compare'), 'is for photos')]:
+    for words, why in [((clip, '-o', tmp_path/'out.gif'), 'unknown'), ((clip, '-o', clip), 'never overwritten'),
+                       ((clip, '-o', tmp_path/'no'/'out.mp4'), 'no folder'),
+                       ((clip, '-o', tmp_path/'there.mp4'), 'exists already'), ((clip, '--hint', '1,1,red'), 'is for photos'),
+                       ((clip, '--compare'), 'is for photos')]:
         assert colour(*words) == 1
         err = capfd.readouterr().err
         assert err.count('\n') == 1 and why in err, err
@@ -560,6 +581,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)'''
     peak = []
     for n in (30, 300):
         clip = write(tmp_path/f'{n}.mp4', (pan(n=30, size=(128, 96), step=2)*(n//30)))
-        r = subprocess.run([sys.executable, '-c', code, clip], env=os.environ | {'PYTHONPATH': str(ROOT)}, capture_output=True, text=True, timeout=120)
+        r = subprocess.run([sys.executable, '-c', code, clip], env=os.environ | {'PYTHONPATH': str(ROOT)}, capture_output=True, text=True,
+                           timeout=120)
         peak.append(int(r.stdout))
     assert peak[1] < peak[0] + 15_000, peak  # KB; 270 frames more would be 10 MB as bytes, 40 MB as floats

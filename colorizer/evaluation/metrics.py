@@ -26,8 +26,8 @@ from ..inference.colour import compose, luma, split
 def _called(photo): return photo if isinstance(photo, (str, os.PathLike)) else 'photo'
 
 def truth_of(
-    photo: str|os.PathLike|Image.Image|np.ndarray,  # anything `colorizer.photo.open_photo` takes
-    size: int=256,  # short side of the result in pixels; a smaller photo stays as it is
+    photo: str | os.PathLike | Image.Image | np.ndarray,  # anything `colorizer.photo.open_photo` takes
+    size: int = 256,  # short side of the result in pixels; a smaller photo stays as it is
 ) -> np.ndarray:    # uint8 RGB [H,W,3]
     "The photo as the protocol sees it: whole, shrunk with Lanczos to a short side of `size`, 8-bit RGB"
     if size < 11: raise ValueError(f'size {size} is too small: SSIM looks through a window of 11×11 pixels')
@@ -88,7 +88,8 @@ def ssim(
     "Structural similarity (Wang et al. 2004), 11×11 Gaussian window, σ = 1.5, mean over R, G, B (scikit-image)"
     _check(pred, truth)
     if min(truth.shape[:2]) < 11: raise ValueError(f'SSIM needs at least 11×11 pixels, got {truth.shape[1]}×{truth.shape[0]}')
-    return float(structural_similarity(truth, pred, data_range=255, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False))
+    return float(structural_similarity(truth, pred, data_range=255, channel_axis=2, gaussian_weights=True, sigma=1.5,
+                                       use_sample_covariance=False))
 
 # %% ../../nbs/course/09_evaluation.ipynb #7328aad0
 def delta_e(
@@ -127,7 +128,7 @@ def ab_distance(
 # %% ../../nbs/course/09_evaluation.ipynb #a95442ec
 def colourfulness(
     rgb: np.ndarray,    # uint8 RGB [H,W,3]
-    signed: bool=True,  # False: take |rg| and |yb| first, as DDColor's code does (not the paper's measure)
+    signed: bool = True,  # False: take |rg| and |yb| first, as DDColor's code does (not the paper's measure)
 ) -> float:             # 0 for grey, about 15 slightly, 45 averagely, 109 extremely colourful; the real photo's value is the aim
     "Colourfulness M3 of Hasler & Süsstrunk (2003): √(σ²rg + σ²yb) + 0.3·√(μ²rg + μ²yb) with rg = R − G, yb = ½(R + G) − B"
     _check(rgb, rgb)
@@ -151,7 +152,8 @@ MEASURES = dict(
     ciede2000=Measure('CIEDE2000', 2, 'less', 'mean over pixels, D65, 2°, kL = kC = kH = 1; scikit-image'),
     ab_distance=Measure('ab distance', 2, 'less', 'mean over pixels of the distance in the CIELAB (a, b) plane'),
     colourfulness=Measure('colourfulness', 1, 'near', 'Hasler & Süsstrunk 2003, M3, signed opponents'),
-    colourfulness_abs=Measure("colourfulness (DDColor's)", 1, 'near', "M3 of |rg| and |yb|, as DDColor's code takes it; not the paper's measure"),
+    colourfulness_abs=Measure("colourfulness (DDColor's)", 1, 'near',
+                              "M3 of |rg| and |yb|, as DDColor's code takes it; not the paper's measure"),
     lpips=Measure('LPIPS', 3, 'less', 'Zhang et al. 2018, v0.1, AlexNet, input in [-1, 1]; package lpips'),
     fid=Measure('FID', 1, 'less', 'Heusel et al. 2017, pool3 features (2048), resized to 299 × 299; package pytorch-fid'))
 
@@ -171,8 +173,8 @@ ARROWS = dict(more='↑', less='↓', near='')
 
 def measures_table(
     rows: Iterable,                  # pairs of a name and a dict of measures; one that is missing or NaN gives a dash
-    columns: Iterable=tuple(METRICS),  # names in `heads`
-    heads: dict=MEASURES,            # name → `Measure`
+    columns: Iterable = tuple(METRICS),  # names in `heads`
+    heads: dict = MEASURES,            # name → `Measure`
 ) -> str:             # Markdown
     "Measures as a table"
     def cell(m, k): return f'{m[k]:.{heads[k].digits}f}' if k in m and not np.isnan(m[k]) else '–'
@@ -190,7 +192,7 @@ def grey(
 # %% ../../nbs/course/09_evaluation.ipynb #a24efbb8
 def mean_chroma(
     photos: list,   # photos that are *not* evaluated: anything `open_photo` takes
-    size: int=256,  # short side in pixels at which they are read
+    size: int = 256,  # short side in pixels at which they are read
 ) -> np.ndarray:    # [2]: Cb, Cr in -0.5..0.5
     "Mean chroma over photos, each with equal weight"
     return np.mean([split(truth_of(p, size))[1].mean((0, 1)) for p in photos], axis=0)
@@ -213,10 +215,12 @@ class MeasureError(ValueError):
 def _need(what, make):
     "What `make` gives; a `MeasureError` if a package or its weights are missing"
     try: return make()
-    except ModuleNotFoundError as e: raise MeasureError(f'{what} needs the package {e.name}. Run: pip install "unet-colorizer[perceptual]"') from None
+    except ModuleNotFoundError as e:
+        raise MeasureError(f'{what} needs the package {e.name}. Run: pip install "unet-colorizer[perceptual]"') from None
     except (OSError, RuntimeError) as e:   # no network; a download that isn't what it should be
         why = ' '.join(str(e).split())[:120]
-        raise MeasureError(f"{what}: the network's weights can't be downloaded ({why}). Measure without it, or where there is a connection") from None
+        raise MeasureError(f"{what}: the network's weights can't be downloaded ({why}). Measure without it, or where there is "
+                           f"a connection") from None
 
 # %% ../../nbs/course/09_evaluation.ipynb #5e65e30b
 def _alexnet():
@@ -226,7 +230,7 @@ def _alexnet():
         return lpips.LPIPS(net='alex', verbose=False)
 
 def lpips_measure(
-    net: Callable|None=None,  # a `lpips.LPIPS`; None: version 0.1 on AlexNet, whose weights torchvision downloads (233 MB)
+    net: Callable | None = None,  # a `lpips.LPIPS`; None: version 0.1 on AlexNet, whose weights torchvision downloads (233 MB)
 ) -> Callable:  # (pred, truth), uint8 RGB [H,W,3] → LPIPS, 0 or more; NaN below 64×64 pixels, which AlexNet can't see
     "LPIPS (Zhang et al. 2018). `MeasureError` if it can't be had"
     net = net or _need('LPIPS', _alexnet)
@@ -243,7 +247,7 @@ def _inception():
     return InceptionV3([InceptionV3.BLOCK_INDEX_BY_DIM[2048]])
 
 def fid_features(
-    net: Callable|None=None,  # as `pytorch_fid.inception.InceptionV3`; None: the one that FID means, whose weights it downloads (91 MB)
+    net: Callable | None = None,  # as `pytorch_fid.inception.InceptionV3`; None: the one that FID means, whose weights it downloads (91 MB)
 ) -> Callable:  # uint8 RGB [H,W,3] → features [2048]
     "The features that FID compares. `MeasureError` if they can't be had"
     net = (net or _need('FID', _inception)).eval()
@@ -271,8 +275,8 @@ def fid(
 # %% ../../nbs/course/09_evaluation.ipynb #d753521f
 def resampled_means(
     values: np.ndarray,  # [photos, measures]
-    n: int=2000,         # number of draws
-    seed: int=42,
+    n: int = 2000,         # number of draws
+    seed: int = 42,
 ) -> np.ndarray:         # [n, measures]
     "Means over `n` bootstrap draws of the photos (rows); all measures share the draws"
     count = len(values)
@@ -282,7 +286,7 @@ def resampled_means(
 # %% ../../nbs/course/09_evaluation.ipynb #df12d409
 def interval(
     draws: np.ndarray,   # a statistic in each bootstrap draw [n]
-    level: float=.95,
+    level: float = .95,
 ) -> tuple:              # low, high
     "Percentile interval of a bootstrapped statistic; NaN if it was infinite in some draw"
     if not np.isfinite(draws).all(): return float('nan'), float('nan')

@@ -53,7 +53,7 @@ def add_hint(
     dropped: Dropped,
     at: tuple[float, float],  # column and row of the click, in pixels of the picture on the page
     colour: str,  # '#rrggbb', or 'rgba(…)' as Gradio's colour picker has it
-):
+) -> None:
     "Remember the colour of a place in the photo."
     h, w = dropped.grey.shape
     x, y = ((at[i] + .5)*dropped.full[i]/(w, h)[i] for i in (0, 1))
@@ -99,7 +99,7 @@ def save_full(
 
 # %% ../../nbs/library/app.ipynb #a19c3c36
 MAX_UPLOAD = '200mb'
-_CSS = '#photo {min-height: 0} #photo .wrap {padding: 4px} #shown, #clicked {max-height: 60vh} footer {display: none} h1 {margin: 0 !important}'
+_CSS = '#photo {min-height: 0} #photo .wrap {padding: 4px} #shown, #clicked {max-height: 60vh} footer {display: none} h1 {margin: 0 !important}'  # noqa: E501
 
 def _quiet(folder):
     "Settings that Gradio reads when it is imported: no reports, no look-ups elsewhere, uploads in `folder`"
@@ -171,7 +171,8 @@ def app_page(
         everything = [kept, message, results, shown, clicked, file]
         quiet = dict(api_visibility='private', show_progress_on=[photo])
         for event in (photo.change, size.release): event(do.drop, [photo, size, saturation], everything, **quiet)
-        saturation.change(do.show, [kept, saturation], everything, show_progress='hidden', trigger_mode='always_last', api_visibility='private')
+        saturation.change(do.show, [kept, saturation], everything, show_progress='hidden', trigger_mode='always_last',
+                          api_visibility='private')
         clicked.select(_with_place(gr, do.click), [kept, saturation, colour], everything, show_progress='hidden', api_visibility='private')
         undo.click(do.unhint, [kept, saturation], everything, show_progress='hidden', api_visibility='private')
         button.click(do.save, [kept, saturation], [message, file], api_visibility='private')
@@ -206,7 +207,7 @@ def _with_place(gr, f: Callable) -> Callable:
 # %% ../../nbs/library/app.ipynb #11ce3886
 def add_app(
     parser: argparse.ArgumentParser,  # gets the options
-):
+) -> None:
     "The options of `colorizer app`."
     parser.add_argument('--port', type=int, default=7860, metavar='N', help='port on this machine (default: 7860)')
     parser.add_argument('--no-browser', action='store_true', help="don't open the browser, only say where the page is")
@@ -220,7 +221,8 @@ def _end_politely():
         if hasattr(signal, name): signal.signal(getattr(signal, name), end)
 
 # %% ../../nbs/library/app.ipynb #380908db
-_SERVER = dict(server_name='127.0.0.1', share=False, prevent_thread_lock=True, quiet=True, max_file_size=MAX_UPLOAD, css=_CSS, footer_links=[],
+_SERVER = dict(server_name='127.0.0.1', share=False, prevent_thread_lock=True, quiet=True, max_file_size=MAX_UPLOAD, css=_CSS,
+               footer_links=[],
                pwa=False, ssr_mode=False, enable_monitoring=False, mcp_server=False)
 
 def run_app(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 # %% ../../nbs/library/terminal.ipynb #e72b02d6
 def one_line(
-    e: Exception|str,  # what went wrong
+    e: Exception | str,  # what went wrong
 ) -> str:
     "What an exception says, in one line"
     if isinstance(e, MemoryError): e = f'not enough memory ({e})' if str(e) else 'not enough memory'
@@ -71,14 +71,14 @@ def between(
 
 # %% ../../nbs/library/terminal.ipynb #7a981aeb
 def make_folder(
-    path: str|Path,
+    path: str | Path,
 ) -> None:
     "Make the folder `path`, if it isn't there"
     try: os.makedirs(path, exist_ok=True)
     except OSError as e: raise ValueError(f'{path}: cannot be made a folder ({e.strerror}). Choose another name with -o') from None
 
 def check_writable(
-    folder: str|Path,  # which is there
+    folder: str | Path,  # which is there
 ) -> None:
     "`ValueError` unless a file can be made in `folder`"
     try: tempfile.TemporaryFile(dir=folder).close()

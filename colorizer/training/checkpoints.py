@@ -121,14 +121,14 @@ class Checkpoints(Callback):
         minutes: float = 10,  # between two checkpoints within an epoch
     ): self.folder, self.facts, self.minutes, self.asked, self.saved = folder, facts, minutes, None, time.monotonic()
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         if self.folder.writes:
             try: self.folder.weights(self.learn, self.facts)
             except OSError as e: raise TrainingError(_full.format(self.folder.path, e.strerror)) from None
         self._save()
         if self.asked: raise Interrupted
 
-    def after_batch(self):
+    def after_batch(self) -> None:
         if not self.training or num_processes() > 1: return  # several processes are restored to the start of an epoch
         if self.asked or time.monotonic() - self.saved > 60*self.minutes: self._save(self.dls.train.skip + self.iter + 1)
         if self.asked: raise Interrupted

@@ -24,57 +24,60 @@ from .recipe import photo_squares
 from .stages import RECIPES, Stage
 
 # %% ../../nbs/library/course_helpers.ipynb #bda2eba5
-HELD_OUT = ('china','hopper','meadow','room')
+HELD_OUT = ('china', 'hopper', 'meadow', 'room')
 
-def course_photos()->tuple[list,list]: # paths: eight to train on, four held out
+def course_photos() -> tuple[list, list]:  # paths: eight to train on, four held out
     "The embedded photos as the course splits them when there is no data set"
     photos = sample_photos()
-    return [p for k,p in photos.items() if k not in HELD_OUT], [photos[k] for k in HELD_OUT]
+    return [p for k, p in photos.items() if k not in HELD_OUT], [photos[k] for k in HELD_OUT]
 
 # %% ../../nbs/library/course_helpers.ipynb #756a0dc0
 _short = {64: Stage(64, 16, 1, 5, photos=96, patience=2, warmup=4), 128: Stage(128, 8, 1, 3, lr=5e-4, photos=48, patience=2, warmup=4),
-          256: Stage(256, 4, 0, 2, lr=2e-4, photos=16, patience=2, warmup=2), 512: Stage(512, 2, 0, 2, lr=5e-5, photos=8, patience=1, warmup=2)}
+          256: Stage(256, 4, 0, 2, lr=2e-4, photos=16, patience=2, warmup=2),
+          512: Stage(512, 2, 0, 2, lr=5e-5, photos=8, patience=1, warmup=2)}
 
 @dataclass
 class Course:
     "What a stage's notebook works with"
-    photos:list # to train on
-    valid:list # held out, to decide when to stop
-    shown:list # photos that no weights have learned from, the same in every notebook
-    stage:Stage
-    full:bool # the whole recipe, not the minute's version
-    root:Path # where the weights of finished sizes are kept
-    quick:bool=False # a few steps only: the code runs, nothing is learned
+    photos: list  # to train on
+    valid: list  # held out, to decide when to stop
+    shown: list  # photos that no weights have learned from, the same in every notebook
+    stage: Stage
+    full: bool  # the whole recipe, not the minute's version
+    root: Path  # where the weights of finished sizes are kept
+    quick: bool = False  # a few steps only: the code runs, nothing is learned
 
 # %% ../../nbs/library/course_helpers.ipynb #149cf236
 def course(
-    size:int, # of the stage, in pixels
-    root:str|Path='runs', # where photos, caches and weights go in the full run
-)->Course:
+    size: int,  # of the stage, in pixels
+    root: str | Path = 'runs',  # where photos, caches and weights go in the full run
+) -> Course:
     "Photos and stage for a notebook: the embedded photos, or what `COLORIZER_PHOTOS` says"
-    source,quick = os.environ.get('COLORIZER_PHOTOS'),bool(os.environ.get('COLORIZER_QUICK'))
+    source, quick = os.environ.get('COLORIZER_PHOTOS'), bool(os.environ.get('COLORIZER_QUICK'))
     if source is None:
-        photos,valid = course_photos()
+        photos, valid = course_photos()
         return Course(photos*16, valid, valid, replace(_short[size]), False, Path(tempfile.mkdtemp()))
     if source == 'div2k': source = fetch_div2k(root, 'train')
-    train,valid = split_photos(prepare(source, Path(root)/'cache', size))
+    train, valid = split_photos(prepare(source, Path(root)/'cache', size))
     stage = next(s for s in RECIPES['article'].stages if s.size == size)
     if quick: stage = replace(stage, size=size//4, bs=2, frozen_epochs=1, epochs=2, photos=4)
     return Course(train, valid, list(sample_photos().values()), stage, True, Path(root), quick)
 
 # %% ../../nbs/library/course_helpers.ipynb #6384663d
 def course_model(
-    run:Course,
-    pretrained:bool=True, # False: an encoder with random weights
-)->ColorUnet: # an untrained decoder on an encoder that knows ImageNet
-    "The article's network in the full run. Else a small one: EfficientNet-Lite2, whose ImageNet weights come as a package, keeps the photo's luma and predicts chroma"
+    run: Course,
+    pretrained: bool = True,  # False: an encoder with random weights
+) -> ColorUnet:  # an untrained decoder on an encoder that knows ImageNet
+    """The article's network in the full run. Else a small one: EfficientNet-Lite2, whose ImageNet weights come as a package, keeps the
+    photo's luma and predicts chroma"""
     if not run.full: return create_unet(pretrained=pretrained)
     return create_unet('resnet34', pretrained, os.environ.get('COLORIZER_ENCODER') if pretrained else None, head='rgb')
 
 def course_loss(
-    run:Course,
-)->FeatureLoss:
-    "The article's loss in the full run: pixels, VGG-16's features and Gram matrices. The minute's version adds chroma; its VGG-16 is random, ends after the first block, and is left out above 64 pixels, where it would take most of the time"
+    run: Course,
+) -> FeatureLoss:
+    """The article's loss in the full run: pixels, VGG-16's features and Gram matrices. The minute's version adds chroma; its VGG-16 is
+    random, ends after the first block, and is left out above 64 pixels, where it would take most of the time"""
     if run.full:
         o = RECIPES['article']
         vgg = vgg_features(o.vgg, os.environ.get('COLORIZER_VGG'), o.vgg_layers)
@@ -85,8 +88,8 @@ def course_loss(
 
 # %% ../../nbs/library/course_helpers.ipynb #daabf0f5
 def course_before(
-    run:Course, # of 128 pixels or more
-)->ColorUnet:
+    run: Course,  # of 128 pixels or more
+) -> ColorUnet:
     "The model that the size before left. Raises `TrainingError` if a full run has none"
     kept = run.root/f'{run.stage.size//2}px.safetensors'
     if kept.exists(): return load_weights(kept)
@@ -101,15 +104,15 @@ def course_before(
 
 # %% ../../nbs/library/course_helpers.ipynb #99025eea
 def judge(
-    models:dict, # name → `ColorUnet`
-    photos:list, # paths
-    size:int, # pixels a side
-    loss:FeatureLoss|None=None, # None: pixels and chroma
-)->dict: # name → loss, PSNR (dB), CIEDE2000, share of colour; the first is 'left grey'
+    models: dict,  # name → `ColorUnet`
+    photos: list,  # paths
+    size: int,  # pixels a side
+    loss: FeatureLoss | None = None,  # None: pixels and chroma
+) -> dict:  # name → loss, PSNR (dB), CIEDE2000, share of colour; the first is 'left grey'
     "Networks beside grey, on the same photos"
-    rgb,loss,res = photo_squares(photos, size),loss or FeatureLoss(),{}
-    grey,truth = to_grey(rgb),to_arrays(rgb)
-    for name,model in {'left grey': None, **models}.items():
+    rgb, loss, res = photo_squares(photos, size), loss or FeatureLoss(), {}
+    grey, truth = to_grey(rgb), to_arrays(rgb)
+    for name, model in {'left grey': None, **models}.items():
         out = grey.expand_as(rgb) if model is None else colour(model, grey)
         with torch.no_grad(): res[name] = dict(loss=float(loss(out, rgb)), PSNR=float(batch_psnr(out, rgb)),
             CIEDE2000=sum(map(ciede2000, to_arrays(out), truth))/len(truth), colour=float(colour_share(out, rgb)))
@@ -117,21 +120,22 @@ def judge(
 
 # %% ../../nbs/library/course_helpers.ipynb #5a7d5a2b
 def judged_table(
-    rows:dict, # from `judge`
-)->str: # Markdown
+    rows: dict,  # from `judge`
+) -> str:  # Markdown
     "What `judge` found, as a table"
     lines = ['| | loss ↓ | PSNR, dB ↑ | CIEDE2000 ↓ | share of colour |', '|---|---:|---:|---:|---:|']
-    lines += [f"| {k} | {r['loss']:.3f} | {r['PSNR']:.2f} | {r['CIEDE2000']:.1f} | {r['colour']:.0%} |" for k,r in rows.items()]
+    lines += [f"| {k} | {r['loss']:.3f} | {r['PSNR']:.2f} | {r['CIEDE2000']:.1f} | {r['colour']:.0%} |" for k, r in rows.items()]
     return '\n'.join(lines)
 
 def before_after_grid(
-    models:dict, # title → `ColorUnet`
-    photos:list, # paths
-    size:int|dict, # pixels a side; or title → pixels
-    tile:int=96, # pixels
-)->Picture:
+    models: dict,  # title → `ColorUnet`
+    photos: list,  # paths
+    size: int | dict,  # pixels a side; or title → pixels
+    tile: int = 96,  # pixels
+) -> Picture:
     "One row per photo: grey, what each network makes of it, the photo"
     sizes = size if isinstance(size, dict) else dict.fromkeys(models, size)
     rgb = photo_squares(photos, max(sizes.values()))
-    cols = {'grey': to_grey(rgb).expand_as(rgb)} | {k: colour(m, to_grey(photo_squares(photos, sizes[k]))) for k,m in models.items()} | {'photo': rgb}
+    cols = {'grey': to_grey(rgb).expand_as(rgb)} | {k: colour(m, to_grey(photo_squares(photos, sizes[k])))
+                                                    for k, m in models.items()} | {'photo': rgb}
     return photo_grid([list(r) for r in zip(*map(to_arrays, cols.values()))], titles=list(cols), tile=tile)

@@ -16,6 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 import numpy as np
 import torch
+from collections.abc import Iterator
 import torch.nn.functional as F
 from PIL import Image
 from fastai.data.core import DataLoaders, TfmdDL
@@ -69,7 +70,7 @@ def shrink(
 
 # %% ../../nbs/course/01_data.ipynb #b1d276e7
 def has_colour(
-    img,  # RGB photo
+    img: Image.Image,  # RGB photo
     least: float = 1.5  # Of 255: what the rounding of a grey JPEG stays below
 ) -> bool:
     "Is `max(R,G,B) - min(R,G,B)`, averaged over the pixels, at least `least`?"
@@ -159,7 +160,7 @@ def _tidy(folder, known):
 
 # %% ../../nbs/course/01_data.ipynb #7c051eb4
 def prepare(
-    sources,  # Folder, photo, or a list of them
+    sources: object,  # Folder, photo, or a list of them
     cache: str | Path,  # The cache's folder; the photos go to `<cache>/<size>px`
     size: int,  # The stage's size in pixels: the side of what the network will see
     margin: float = 1.25,  # Short side of a cached photo in stage sizes: room for random crops
@@ -194,13 +195,13 @@ def skipped(
 
 # %% ../../nbs/course/01_data.ipynb #780ece1b
 def seed_of(
-    *words  # What the draw is for: numbers and texts
+    *words: object  # What the draw is for: numbers and texts
 ) -> int:  # In 0..2⁶³-1
     "A seed made of what it is for: the same words, the same seed, in every process and on every machine"
     return int.from_bytes(hashlib.sha256('/'.join(map(str, words)).encode()).digest()[:8], 'big') >> 1
 
 @contextmanager
-def fixed_draw(draw, *words):
+def fixed_draw(draw: int | None, *words: object) -> Iterator:
     "Inside, torch's random numbers on the CPU depend on `draw` and `words` only; `draw=None` leaves them as they are"
     if draw is None: yield; return
     with torch.random.fork_rng(devices=[]):
@@ -212,7 +213,7 @@ class PhotoSet:
     "Photos as squares, uint8 `[size,size,3]`"
     n_inp = 1  # of the batches, the first element is the input: fastai would find out with a batch of its own
     def __init__(self,
-        photos,  # Paths
+        photos: list,  # Paths
         size: int,  # Side of the squares, in pixels
         min_scale: float | None = None,  # Random crops of at least this share of the photo's area; None: the largest square in the middle
         split_idx: int = 1  # 0 for training: fastai's random transforms act on such sets only
@@ -220,7 +221,7 @@ class PhotoSet:
 
     def __len__(self): return len(self.photos)
 
-    def box(self, img):
+    def box(self, img: Image.Image) -> tuple:
         "Left, top, right and bottom of the crop"
         (w, h), s = img.size, min(img.size)
         if self.min_scale is None: return (w-s)//2, (h-s)//2, (w+s)//2, (h+s)//2
@@ -257,7 +258,7 @@ class FlipWarp(Transform):
         super().__init__()
         self.max_warp, self.p = max_warp, p
 
-    def encodes(self, x: TensorImage):
+    def encodes(self, x: TensorImage) -> TensorImage:
         r = torch.rand(4, len(x), 1, 1, device=x.device)
         a, b = (2*r[1:3]-1)*self.max_warp*(r[3] < self.p)
         return TensorImage(flip_warp(x.as_subclass(torch.Tensor), 2.*(r[0] < .5)-1, a, b))
@@ -280,12 +281,12 @@ class TensorGrey(TensorImageBW):
 class ToFloat(Transform):
     "uint8 [N,H,W,3] → float [N,3,H,W] in 0..1"
     order = 10
-    def encodes(self, x: torch.Tensor): return TensorImage(x.permute(0, 3, 1, 2).contiguous().float().div_(255))
+    def encodes(self, x: torch.Tensor) -> TensorImage: return TensorImage(x.permute(0, 3, 1, 2).contiguous().float().div_(255))
 
 class GreyInput(ItemTransform):
     "Target [N,3,H,W] → (input [N,1,H,W], target)"
     order = 90  # after every augmentation
-    def encodes(self, rgb: TensorImage): return TensorGrey(to_grey(rgb)), rgb
+    def encodes(self, rgb: TensorImage) -> tuple: return TensorGrey(to_grey(rgb)), rgb
 
 # %% ../../nbs/course/01_data.ipynb #38ce82bb
 def age(
@@ -308,7 +309,7 @@ class OldPrints(ItemTransform):
         super().__init__()
         self.p = p
 
-    def encodes(self, pair):
+    def encodes(self, pair: tuple) -> tuple:
         x, y = pair
         draw = torch.rand(6, len(x), device=x.device)
         draw[1:5] *= torch.rand(4, len(x), device=x.device)  # mostly mild
@@ -317,7 +318,7 @@ class OldPrints(ItemTransform):
 
 # %% ../../nbs/course/01_data.ipynb #0eb1cdb0
 def split_photos(
-    photos,  # Paths
+    photos: list,  # Paths
     valid_pct: float = .1,  # Share to hold out; at least one photo is
     seed: int = 42  # Another seed holds out others
 ) -> tuple[list, list]:  # Photos to train on, photos held out
@@ -331,7 +332,7 @@ def split_photos(
 class SeedBatch(Transform):
     "Seeds what the transforms after it draw by the epoch, the number of the batch and the process; without an epoch it does nothing"
     epoch, batch, rank = None, 0, 0
-    def encodes(self, x: torch.Tensor):
+    def encodes(self, x: torch.Tensor) -> torch.Tensor:
         if self.epoch is None: return x
         torch.manual_seed(seed_of(self.epoch, self.batch, self.rank))
         self.batch += 1
@@ -344,7 +345,7 @@ class EpochDL(TfmdDL):
 
     def __len__(self): return min(self.n, self.limit or self.n)//(self.bs*self.share[1])
 
-    def get_idxs(self):
+    def get_idxs(self) -> list:
         idxs, (rank, n) = list(range(self.n)), self.share
         self.dataset.draw = self.epoch
         for o in self.after_batch.fs:
@@ -364,10 +365,10 @@ def _sides(photos, valid, valid_pct, seed):
 
 # %% ../../nbs/course/01_data.ipynb #b6f951f8
 def colour_dls(
-    photos,  # Photos (best from `prepare`) or a folder of them
+    photos: object,  # Photos (best from `prepare`) or a folder of them
     size: int,  # Side of the squares in pixels
     bs: int = 16,  # Batch size
-    valid=None,  # Photos to validate on, or their folder; default: held out by `split_photos`
+    valid: object | None = None,  # Photos to validate on, or their folder; default: held out by `split_photos`
     valid_pct: float = .1,  # Share held out where `valid` isn't given
     seed: int = 42,  # What is held out, and the order of training; crops and augmentation follow fastai's `set_seed`
     num_workers: int = 0,  # Loader processes; 0 is repeatable and fast enough beside a CPU, a GPU wants one per core
@@ -377,7 +378,7 @@ def colour_dls(
     max_warp: float = .1,  # See `augmentations`
     old_prints: float = 0.,  # Share of the training inputs that are aged, see `OldPrints`
     valid_bs: int | None = None,  # Batch size in validation; default: `bs`
-    device=None  # Default: fastai's, a GPU if there is one
+    device: torch.device | None = None  # Default: fastai's, a GPU if there is one
 ) -> DataLoaders:  # Batches (grey [N,1,size,size], rgb [N,3,size,size]), floats in 0..1
     "Batches of (grey, colour) for training and validation; the grey is made from the augmented colour"
     train, valid = _sides(photos, valid, valid_pct, seed)

@@ -7,7 +7,7 @@ __all__ = ['Teacher', 'Student', 'distillation_loss', 'partly_grey', 'rate_at', 
 
 # %% ../../nbs/essays/distilling_an_encoder.ipynb #4c173a02
 import io, math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import timm
@@ -27,64 +27,64 @@ class Teacher(nn.Module):
     def __init__(self):
         super().__init__()
         self.net = timm.create_model('tf_efficientnet_lite2')
-        self.net.load_state_dict(_lite2_weights()[0], strict=False) # what is missing are counters of BatchNorm
+        self.net.load_state_dict(_lite2_weights()[0], strict=False)  # what is missing are counters of BatchNorm
         self.net.eval().requires_grad_(False)
 
     @torch.no_grad()
     def forward(self,
-        rgb:torch.Tensor, # [N,3,H,W], 0..1
-    )->tuple[list[torch.Tensor],torch.Tensor]: # feature maps at 1/4 … 1/32, logits [N,1000]
-        net,maps = self.net,[]
+        rgb: torch.Tensor,  # [N,3,H,W], 0..1
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:  # feature maps at 1/4 … 1/32, logits [N,1000]
+        net, maps = self.net, []
         x = net.bn1(net.conv_stem(2*rgb-1))
-        for i,block in enumerate(net.blocks):
+        for i, block in enumerate(net.blocks):
             x = block(x)
-            if i in (1,2,4,6): maps.append(x)
+            if i in (1, 2, 4, 6): maps.append(x)
         return maps, net.forward_head(net.bn2(net.conv_head(x)))
 
 # %% ../../nbs/essays/distilling_an_encoder.ipynb #320f9f87
 class Student(nn.Module):
     "torchvision's ResNet-34 from random weights, and a 1×1 convolution to the teacher's channels at each scale"
-    mean,std = (.485,.456,.406), (.229,.224,.225) # ImageNet's, as torchvision's weights want it
-    def __init__(self, channels:tuple=(24,48,120,352)): # of the teacher's maps
+    mean, std = (.485, .456, .406), (.229, .224, .225)  # ImageNet's, as torchvision's weights want it
+    def __init__(self, channels: tuple = (24, 48, 120, 352)):  # of the teacher's maps
         super().__init__()
         self.net = torchvision.models.resnet34(weights=None)
-        self.translate = nn.ModuleList([nn.Conv2d(a, b, 1) for a,b in zip((64,128,256,512), channels)])
+        self.translate = nn.ModuleList([nn.Conv2d(a, b, 1) for a, b in zip((64, 128, 256, 512), channels)])
 
-    def forward(self, rgb:torch.Tensor)->tuple[list[torch.Tensor],torch.Tensor]: # as `Teacher.forward`
-        net,maps = self.net,[]
-        x = (rgb - rgb.new_tensor(self.mean)[:,None,None])/rgb.new_tensor(self.std)[:,None,None]
+    def forward(self, rgb: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:  # as `Teacher.forward`
+        net, maps = self.net, []
+        x = (rgb - rgb.new_tensor(self.mean)[:, None, None])/rgb.new_tensor(self.std)[:, None, None]
         x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
         for layer in (net.layer1, net.layer2, net.layer3, net.layer4): maps.append(x := layer(x))
-        return [t(m) for t,m in zip(self.translate, maps)], net.fc(net.avgpool(x).flatten(1))
+        return [t(m) for t, m in zip(self.translate, maps)], net.fc(net.avgpool(x).flatten(1))
 
 # %% ../../nbs/essays/distilling_an_encoder.ipynb #5e2fa9b2
 def distillation_loss(
-    student:tuple, # (maps, logits) of the student
-    teacher:tuple, # (maps, logits) of the teacher
-    T:float=2., # temperature of the softmax
-)->tuple[torch.Tensor,dict[str,float]]: # loss, and its parts: one per scale, `classes`, and the share of photos of the `same_class`
+    student: tuple,  # (maps, logits) of the student
+    teacher: tuple,  # (maps, logits) of the teacher
+    T: float = 2.,  # temperature of the softmax
+) -> tuple[torch.Tensor, dict[str, float]]:  # loss, and its parts: one per scale, `classes`, and the share of photos of the `same_class`
     "Distance of features at each scale, and of softened classes (Romero et al. 2015, Hinton et al. 2015)"
-    (maps,z),(wanted,z_t) = student,teacher
-    scales = [F.mse_loss(a, b)/b.pow(2).mean() for a,b in zip(maps, wanted)]
+    (maps, z), (wanted, z_t) = student, teacher
+    scales = [F.mse_loss(a, b)/b.pow(2).mean() for a, b in zip(maps, wanted)]
     classes = T*T*F.kl_div(F.log_softmax(z/T, 1), F.log_softmax(z_t/T, 1), log_target=True, reduction='batchmean')
-    parts = {f'1/{2**i}': o.item() for i,o in enumerate(scales, 2)} | {'classes': classes.item()}
+    parts = {f'1/{2**i}': o.item() for i, o in enumerate(scales, 2)} | {'classes': classes.item()}
     return sum(scales) + classes/2, parts | {'same_class': (z.argmax(1) == z_t.argmax(1)).float().mean().item()}
 
 # %% ../../nbs/essays/distilling_an_encoder.ipynb #698e4aae
 def partly_grey(
-    grey:torch.Tensor, # [N,1,H,W]
-    rgb:torch.Tensor, # [N,3,H,W]
-    share:float=.6, # of the photos that are shown in grey
-)->torch.Tensor: # [N,3,H,W]
+    grey: torch.Tensor,  # [N,1,H,W]
+    rgb: torch.Tensor,  # [N,3,H,W]
+    share: float = .6,  # of the photos that are shown in grey
+) -> torch.Tensor:  # [N,3,H,W]
     "A batch in which some photos are grey"
     pick = torch.rand(len(rgb), 1, 1, 1) < share
     return torch.where(pick, grey.expand_as(rgb), rgb).as_subclass(torch.Tensor).contiguous(memory_format=torch.channels_last)
 
 # %% ../../nbs/essays/distilling_an_encoder.ipynb #34672fcd
 def rate_at(
-    done:float, # share of the run that is over, 0..1
-    top:float=1e-3, # the highest rate
-)->float: # learning rate
+    done: float,  # share of the run that is over, 0..1
+    top: float = 1e-3,  # the highest rate
+) -> float:  # learning rate
     "Up, level, down"
     return top*min(1., .02 + 8*done)*min(1., .01 + 2*(1-done))
 
@@ -101,40 +101,41 @@ def _restore(path, student, opt):
 # %% ../../nbs/essays/distilling_an_encoder.ipynb #33ddc561
 @torch.no_grad()
 def distilled_so_far(
-    student:Student, # put into eval mode
-    teacher:Teacher,
-    dl, # batches of (grey, rgb)
-)->dict[str,float]: # mean of each part of the loss
+    student: Student,  # put into eval mode
+    teacher: Teacher,
+    dl: Iterable,  # batches of (grey, rgb)
+) -> dict[str, float]:  # mean of each part of the loss
     "How far the student is from the teacher on grey photos that it doesn't train on"
     student.eval()
     rows = []
-    for grey,rgb in dl:
+    for grey, rgb in dl:
         x = partly_grey(grey, rgb, share=1.)
         rows.append(distillation_loss(student(x), teacher(x))[1])
     return {k: math.fsum(r[k] for r in rows)/len(rows) for k in rows[0]}
 
 # %% ../../nbs/essays/distilling_an_encoder.ipynb #b0f7afce
 def distil(
-    photos:list, # to learn from (best from `prepare`)
-    valid:list, # held out, to watch
-    out:str|Path, # folder for checkpoint and weights
-    n:int=32_000, # photos to see
-    stretch:int=4_000, # photos between two looks at the held-out ones, and two checkpoints
-    size:int=64, # pixels a side
-    bs:int=32, # photos a batch
-    show:Callable=print, # is given a row of the log after each stretch
-)->list[dict]: # the log
-    "Train a ResNet-34 to see what EfficientNet-Lite2 sees; `out/resnet34.safetensors` has torchvision's layout. Restored from `out` if a run was cut off"
-    out,teacher,student = Path(out),Teacher(),Student().to(memory_format=torch.channels_last)
+    photos: list,  # to learn from (best from `prepare`)
+    valid: list,  # held out, to watch
+    out: str | Path,  # folder for checkpoint and weights
+    n: int = 32_000,  # photos to see
+    stretch: int = 4_000,  # photos between two looks at the held-out ones, and two checkpoints
+    size: int = 64,  # pixels a side
+    bs: int = 32,  # photos a batch
+    show: Callable = print,  # is given a row of the log after each stretch
+) -> list[dict]:  # the log
+    """Train a ResNet-34 to see what EfficientNet-Lite2 sees; `out/resnet34.safetensors` has torchvision's layout. Restored from `out` if a
+    run was cut off"""
+    out, teacher, student = Path(out), Teacher(), Student().to(memory_format=torch.channels_last)
     opt = torch.optim.AdamW(student.parameters(), lr=1e-3, weight_decay=.02)
-    seen,log = _restore(out/'checkpoint.pt', student, opt)
+    seen, log = _restore(out/'checkpoint.pt', student, opt)
     dls = colour_dls(photos, size, bs, valid=valid, valid_bs=32)
     while seen < n:
-        dls.train.epoch,dls.train.limit = f'distil {seen}', min(stretch, n-seen)
+        dls.train.epoch, dls.train.limit = f'distil {seen}', min(stretch, n-seen)
         seen += _stretch(student.train(), teacher, opt, dls.train, seen, n)
         log.append(dict(seen=seen) | distilled_so_far(student, teacher, dls.valid))
         _checkpoint(out/'checkpoint.pt', student, opt, seen, log)
-        write_whole(out/'resnet34.safetensors', save({k: v.contiguous() for k,v in student.net.state_dict().items()}))
+        write_whole(out/'resnet34.safetensors', save({k: v.contiguous() for k, v in student.net.state_dict().items()}))
         show(log[-1])
     return log
 
@@ -142,9 +143,9 @@ def distil(
 def _stretch(student, teacher, opt, dl, seen, n):
     "Train on the batches of `dl`; how many photos that were"
     count = 0
-    for grey,rgb in dl:
+    for grey, rgb in dl:
         x = partly_grey(grey, rgb)
-        loss,_ = distillation_loss(student(x), teacher(x))
+        loss, _ = distillation_loss(student(x), teacher(x))
         for g in opt.param_groups: g['lr'] = rate_at((seen+count)/n)
         opt.zero_grad(); loss.backward()
         nn.utils.clip_grad_norm_(student.parameters(), 5.)

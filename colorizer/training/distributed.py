@@ -19,12 +19,12 @@ from .learner import num_processes
 class DataParallel(Callback):
     "Trains the network in step with its copies in other processes; validation runs on the bare network"
     order = -5
-    def before_train(self):
+    def before_train(self) -> None:
         if num_processes() == 1: return
         ids = [torch.cuda.current_device()] if next(self.model.parameters()).is_cuda else None
         self.learn.model = DistributedDataParallel(self.model, device_ids=ids)
 
-    def after_train(self):
+    def after_train(self) -> None:
         if not isinstance(self.model, DistributedDataParallel): return
         self.learn.model = self.model.module
         for o in self.model.buffers(): dist.broadcast(o, 0)  # BatchNorm's means: every process has its own
@@ -40,7 +40,7 @@ def join_processes() -> None:
 # %% ../../nbs/library/distributed.ipynb #fe4b5087
 def first_process_first(
     do: Callable,  # takes nothing
-):  # what `do` returns
+) -> object:  # what `do` returns
     "Run `do` in the first process, then in the others, which find its work done"
     if num_processes() == 1: return do()
     if rank_distrib() == 0: res = do()

@@ -6,7 +6,7 @@
 __all__ = ['ChromaNet', 'half_storage', 'strengthen', 'mean_weights', 'export_onnx', 'model_from_onnx', 'run']
 
 # %% ../../nbs/library/export.ipynb #d2cd7068
-import copy, hashlib, json, logging, warnings
+import argparse, copy, hashlib, json, logging, warnings
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +25,11 @@ from .checkpoints import load_weights
 # %% ../../nbs/library/export.ipynb #21fcbb84
 class ChromaNet(nn.Module):
     "What is exported: luma [N,1,H,W] → (Cb, Cr) [N,2,H,W]; H and W multiples of 32"
-    def __init__(self, model):
+    def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, luma): return self.model.chroma(luma)
+    def forward(self, luma: torch.Tensor) -> torch.Tensor: return self.model.chroma(luma)
 
 # %% ../../nbs/library/export.ipynb #6b3ee74b
 def _without_traces(proto):
@@ -55,7 +55,7 @@ def _trace(model):
 
 # %% ../../nbs/library/export.ipynb #9d38527e
 def half_storage(
-    proto,  # an ONNX ModelProto; changed in place
+    proto: onnx.ModelProto,  # an ONNX ModelProto; changed in place
     least: int = 256,  # tensors with fewer numbers stay as they are
 ) -> None:
     "Store float32 weights as float16, with a Cast back to float32 in front of whoever uses them"
@@ -102,7 +102,7 @@ def strengthen(
 # %% ../../nbs/library/export.ipynb #3d5e9a02
 @torch.no_grad()
 def mean_weights(
-    models,  # `ColorUnet`s that were trained from one beginning
+    models: list,  # `ColorUnet`s that were trained from one beginning
 ) -> ColorUnet:  # a new one
     "The network whose weights are the means of those of several (Wortsman et al. 2022). Raises `UnetError` if they aren't built alike"
     first, *others = models
@@ -152,7 +152,7 @@ def model_from_onnx(
 
 # %% ../../nbs/library/export.ipynb #e0b4f5f0
 def run(
-    args,  # what `add_export` parsed
+    args: argparse.Namespace,  # what `add_export` parsed
 ) -> int:  # exit status
     "`colorizer export`"
     if args.out.suffix != '.onnx': raise UnetError(f"{args.out}: the name of the model to write must end in .onnx")

@@ -16,10 +16,12 @@ from math import inf, isfinite, sqrt
 from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
+from collections.abc import Callable
 import torch.distributed as dist
 from fastai.callback.core import Callback, CancelStepException
 from fastai.callback.schedule import lr_find  # noqa: F401  (patches Learner)
 from fastai.callback.training import GradientClip
+from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.torch_core import rank_distrib
 from fastcore.basics import patch
@@ -27,7 +29,7 @@ from matplotlib.ticker import MaxNLocator
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 from ..inference.disk import write_whole
-from ..inference.show import photo_grid
+from ..inference.show import Picture, photo_grid
 from .architecture import ColorUnet, rgb_to_ycbcr, unet_splitter
 from .data import to_grey
 from .loss import FeatureLoss
@@ -54,7 +56,7 @@ def colour_share(
 # %% ../../nbs/course/04_training.ipynb #f046e7b3
 class TrainingError(ValueError):
     "Training cannot continue; the message is one line for the user"
-    def __init__(self, message): super().__init__(message); self.message = message
+    def __init__(self, message: str): super().__init__(message); self.message = message
     def __str__(self): return self.message  # fastai puts the callback's name into the arguments of what is raised in one
 
 class NonFiniteLoss(TrainingError):
@@ -68,16 +70,17 @@ def _figures(parts, pred, rgb, held_out):
 class LossParts(Callback):
     "Records the mean of every part of the loss, PSNR and the share of colour in `history`, one dict per epoch"
     def __init__(self,
-        history=(),  # rows of earlier epochs
+        history: list | tuple = (),  # rows of earlier epochs
         stage: int = 1,  # which stage of the run this is
     ): self.history, self.stage, self.carried = list(history), stage, {}
 
-    def before_epoch(self): self.sums, self.carried, self.pending = self.carried, {}, 0.
-    def before_batch(self): self.pending = 0.
+    def before_epoch(self) -> None: self.sums, self.carried, self.pending = self.carried, {}, 0.
+    def before_batch(self) -> None: self.pending = 0.
 
-    def after_loss(self): self.pending = self.pending + _figures(self.learn.loss_func.last, self.pred, self.yb[0], not self.training)
+    def after_loss(self) -> None:
+        self.pending = self.pending + _figures(self.learn.loss_func.last, self.pred, self.yb[0], not self.training)
 
-    def after_batch(self):
+    def after_batch(self) -> None:
         which = 'train' if self.training else 'valid'
         self.sums[which] = self.sums.get(which, 0.) + torch.as_tensor(self.pending).detach().as_subclass(torch.Tensor)
 
@@ -90,7 +93,7 @@ def total_over_processes(
     return x
 
 @patch
-def after_epoch(self: LossParts):
+def after_epoch(self: LossParts) -> None:
     if len(self.sums) < 2: return  # the rate finder stops early
     names, row = list(self.learn.loss_func.metric_names), {'stage': self.stage, 'epoch': len(self.history)+1}
     row |= {'size': self.learn.stage.size, 'frozen': self.learn.plan.frozen,
@@ -105,7 +108,7 @@ def after_epoch(self: LossParts):
 @torch.no_grad()
 def held_out_figures(
     learn: Learner,  # with a `FeatureLoss`
-    predict=None,  # grey [N,1,H,W] → RGB [N,3,H,W]; None: the learner's model
+    predict: Callable | None = None,  # grey [N,1,H,W] → RGB [N,3,H,W]; None: the learner's model
 ) -> dict[str, float]:  # `loss`, its parts, `batch_psnr`, `colour_share`
     "What the held-out photos of a learner get, colour them how you like"
     model, was, total = learn.model, learn.model.training, 0.
@@ -147,13 +150,13 @@ class BeforeAfter(Callback):
         n: int = 6,  # photos
     ): self.every, self.n, self.seen, self.looks = every, n, 0, []
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         self.seen += 1
         if self.seen % self.every: return
         if not self.looks: self.grey, self.truth = (o[:self.n] for o in self.learn.dls.valid.one_batch())
         self.looks.append((self.seen, colour(self.learn.model, self.grey)))
 
-    def picture(self, **kw):  # a `Picture`
+    def picture(self, **kw: object) -> Picture:  # a `Picture`
         "One row per photo: grey, what the network made of it at each look, the photo"
         cols = [('grey', self.grey.expand_as(self.truth))] + [(f'epoch {e}', p) for e, p in self.looks] + [('photo', self.truth)]
         return photo_grid([list(r) for r in zip(*(to_arrays(c) for _, c in cols))], titles=[t for t, _ in cols], **kw)
@@ -162,18 +165,18 @@ class BeforeAfter(Callback):
 class EpochLine(Callback):
     "Prints one line an epoch; on a terminal also how far the epoch is"
     order = 70
-    def before_train(self):
+    def before_train(self) -> None:
         dl, plan = self.dls.train, getattr(self.learn, 'plan', None)
         self.bar = tqdm(total=len(dl), initial=dl.skip, desc=f'{len(self.learn.loss_parts.history)+1:4} {plan}', unit=' batches',
             leave=False,
                         disable=rank_distrib() > 0 or not sys.stderr.isatty())
-    def after_batch(self):
+    def after_batch(self) -> None:
         if not self.training: return
         if self.iter%10 == 9: self.bar.set_postfix_str(f'loss {self.loss.item():.3f}', refresh=False)
         self.bar.update()
 
-    def after_train(self): self.bar.close()
-    def after_epoch(self):
+    def after_train(self) -> None: self.bar.close()
+    def after_epoch(self) -> None:
         if rank_distrib() == 0 and self.learn.loss_parts.history: print(epoch_line(self.learn.loss_parts.history[-1]), flush=True)
 
 # %% ../../nbs/course/04_training.ipynb #3393a89b
@@ -308,7 +311,7 @@ def rate_at(
 
 class Rates(Callback):
     "Sets the learning rate of every group before each batch"
-    def before_batch(self):
+    def before_batch(self) -> None:
         if not self.training or not hasattr(self.learn, 'plan'): return
         stage, plan = self.learn.stage, self.learn.plan
         rate = rate_at(stage, plan, (self.dls.train.skip+self.iter)/self.n_iter, self.n_iter)
@@ -317,7 +320,7 @@ class Rates(Callback):
 
 # %% ../../nbs/course/04_training.ipynb #c6408927
 def has_bf16(
-    device,  # torch.device
+    device: torch.device,  # torch.device
 ) -> bool:
     "Does the hardware compute with bfloat16, rather than imitate it?"
     if device.type == 'cuda': return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -371,20 +374,20 @@ def num_processes() -> int:
 class BatchNormRules(Callback):
     "BatchNorm of frozen layers stays as it is; that of a new decoder averages its first batches"
     order = -8  # TrainEvalCallback (-10) has just put every layer into training mode
-    def before_train(self):
+    def before_train(self) -> None:
         for m in self.model.modules():
             if isinstance(m, _BatchNorm) and not m.weight.requires_grad: m.eval()
         norms = [m for m in self.model.decoder.modules() if isinstance(m, _BatchNorm) and m.training]
         self.seen = [(m, int(m.num_batches_tracked)) for m in norms]
 
-    def before_batch(self):
+    def before_batch(self) -> None:
         if not self.training: return
         for m, n in self.seen: m.momentum = max(.1, 1/(n + self.iter*self.learn.accumulation + 1))
 
 class KeepBest(Callback):
     "Keeps a copy of the stage's best weights"
     order = 75
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         rows = self.learn.stage_rows() if hasattr(self.learn, 'plan') else []
         if rows and rows[-1]['valid_loss'] <= self.learn.best_loss():
             self.learn.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
@@ -392,26 +395,26 @@ class KeepBest(Callback):
 # %% ../../nbs/course/04_training.ipynb #b5428878
 class Repeatable(Callback):
     "Order, crops and augmentation of every epoch follow from the seed, the stage and the epoch, whatever happened before"
-    def __init__(self, seed=42): self.seed = seed
+    def __init__(self, seed: int = 42): self.seed = seed
 
-    def before_train(self):
+    def before_train(self) -> None:
         if not hasattr(self.learn, 'plan'): return
         parts = self.learn.loss_parts
         self.dls.train.epoch = f'{self.seed} stage {parts.stage} epoch {len(parts.history)+1}'
 
-    def after_train(self): self.dls.train.skip = 0
+    def after_train(self) -> None: self.dls.train.skip = 0
 
 # %% ../../nbs/course/04_training.ipynb #96d9f7e8
 def colour_learner(
-    dls,  # from `colour_dls`
+    dls: DataLoaders,  # from `colour_dls`
     model: ColorUnet,  # from `create_unet` or `load_weights`
-    loss=None,  # a `FeatureLoss`; None: its pixel and chroma parts only
-    cbs=(),  # more callbacks
+    loss: FeatureLoss | None = None,  # a `FeatureLoss`; None: its pixel and chroma parts only
+    cbs: list | tuple = (),  # more callbacks
     seed: int = 42,  # of order, crops and augmentation
-    history=(),  # rows of epochs that went before
+    history: list | tuple = (),  # rows of epochs that went before
     stage: int = 1,  # which stage of a run this is
     half: bool | None = None,  # bfloat16? None: where the hardware has it
-    **kwargs,  # to fastai's Learner
+    **kwargs: object,  # to fastai's Learner
 ) -> ColourLearner:
     "A fastai Learner for colouring, its parameters in three groups"
     model = model.to(memory_format=torch.channels_last)  # convolutions on a CPU are faster so
@@ -433,7 +436,7 @@ def best_loss(self: ColourLearner) -> float:
     return min([self.start_loss, *(h['valid_loss'] for h in self.stage_rows())])
 
 @patch
-def after_epoch(self: Rates):
+def after_epoch(self: Rates) -> None:
     "Note in the history what the rule sees, and what it decides"
     rows = self.learn.stage_rows() if hasattr(self.learn, 'stage') else []
     losses = [h['valid_loss'] for h in rows if not h['frozen']]
@@ -445,7 +448,7 @@ def after_epoch(self: Rates):
 
 # %% ../../nbs/course/04_training.ipynb #beb73fec
 @patch
-def restore_best(self: ColourLearner):
+def restore_best(self: ColourLearner) -> None:
     "Back to the stage's best weights, with a new optimiser: the running means of the old one belong to weights that came apart"
     if self.best is None: return
     self.model.load_state_dict(self.best)

@@ -24,48 +24,49 @@ from .architecture import rgb_to_ycbcr
 from .weights import UnetError, read_weights
 
 # %% ../../nbs/course/03_loss.ipynb #eeb8817c
-YARDSTICK = ('astronaut','cat','china','coffee','flower','hopper','rocket') # always these seven: with others, losses of two versions could not be compared
+# always these seven: with others, losses of two versions could not be compared
+YARDSTICK = ('astronaut', 'cat', 'china', 'coffee', 'flower', 'hopper', 'rocket')
 
 def reference_photos(
-    size:int=128 # height and width
-)->torch.Tensor: # [7,3,size,size], RGB in 0..1
+    size: int = 128  # height and width
+) -> torch.Tensor:  # [7,3,size,size], RGB in 0..1
     "Seven of the embedded photos as a batch: the yardstick on which `FeatureLoss` measures the scale of its parts"
     ims = [open_photo(sample_photos()[k]).convert('RGB') for k in YARDSTICK]
     return torch.stack([pil_to_tensor(center_crop(resize(im, size, antialias=True), size)) for im in ims])/255
 
 # %% ../../nbs/course/03_loss.ipynb #f8ed0345
 def to_chroma(
-    rgb:torch.Tensor # [N,3,H,W], RGB in 0..1; values outside are fine
-)->torch.Tensor: # [N,2,H,W] float32, (Cb, Cr), in -0.5..0.5 for RGB in 0..1
+    rgb: torch.Tensor  # [N,3,H,W], RGB in 0..1; values outside are fine
+) -> torch.Tensor:  # [N,2,H,W] float32, (Cb, Cr), in -0.5..0.5 for RGB in 0..1
     "The colour of each pixel without its light (ITU-R BT.601, full range as in JPEG)"
     return rgb_to_ycbcr(rgb.float())[1]
 
 # %% ../../nbs/course/03_loss.ipynb #ca6ac340
-MEAN_CHROMA = .1 # typical length of the chroma vector in a colour photo
+MEAN_CHROMA = .1  # typical length of the chroma vector in a colour photo
 
 def chroma_weight(
-    target:torch.Tensor, # [N,3,H,W] true RGB, 0..1
-    k:float # how much more a vivid pixel counts than a grey one
-)->torch.Tensor: # [N,1,H,W]
+    target: torch.Tensor,  # [N,3,H,W] true RGB, 0..1
+    k: float  # how much more a vivid pixel counts than a grey one
+) -> torch.Tensor:  # [N,1,H,W]
     "`(1 + k·|c|) / (1 + k·MEAN_CHROMA)`, where `|c|` is the length of the true chroma vector"
-    length = to_chroma(target).square().sum(1, keepdim=True).sqrt() # `norm(dim=1)` is the same and takes fifty times as long
+    length = to_chroma(target).square().sum(1, keepdim=True).sqrt()  # `norm(dim=1)` is the same and takes fifty times as long
     return (1 + k*length) / (1 + k*MEAN_CHROMA)
 
 # %% ../../nbs/course/03_loss.ipynb #006b71b0
 def chroma_loss(
-    pred:torch.Tensor, # [N,3,H,W] predicted RGB, 0..1, not clamped
-    target:torch.Tensor, # [N,3,H,W] true RGB, 0..1
-    k:float=6. # see `chroma_weight`; 0 is the plain L1
-)->torch.Tensor: # scalar
+    pred: torch.Tensor,  # [N,3,H,W] predicted RGB, 0..1, not clamped
+    target: torch.Tensor,  # [N,3,H,W] true RGB, 0..1
+    k: float = 6.  # see `chroma_weight`; 0 is the plain L1
+) -> torch.Tensor:  # scalar
     "L1 on Cb and Cr, weighted by how vivid the true colour is"
     return (chroma_weight(target, k)*(to_chroma(pred)-to_chroma(target)).abs()).mean()
 
 # %% ../../nbs/course/03_loss.ipynb #e2fd07cf
 def relative_loss(
-    pred:torch.Tensor, # [N,3,H,W] predicted RGB
-    target:torch.Tensor, # [N,3,H,W] true RGB, 0..1
-    eps:float=2e-4 # squared chroma below which a photo counts as grey
-)->torch.Tensor: # scalar: 1 for photos left grey, 0.05 less for each decibel better than that
+    pred: torch.Tensor,  # [N,3,H,W] predicted RGB
+    target: torch.Tensor,  # [N,3,H,W] true RGB, 0..1
+    eps: float = 2e-4  # squared chroma below which a photo counts as grey
+) -> torch.Tensor:  # scalar: 1 for photos left grey, 0.05 less for each decibel better than that
     "Squared chroma error of each photo against what leaving it grey costs, on the logarithmic scale of PSNR"
     def energy(c): return c.pow(2).sum(1).flatten(1).mean(1) + eps
     truth = to_chroma(target)
@@ -77,26 +78,27 @@ class LossError(ValueError):
     "The loss can't be built or computed; the message is one line for the user"
 
 def block_ends(
-    features:nn.Sequential # convolutional part of a VGG, or its beginning
-)->tuple: # indices of layers
+    features: nn.Sequential  # convolutional part of a VGG, or its beginning
+) -> tuple:  # indices of layers
     "The last ReLU of every block: before each max-pool, and at the end of the net"
     kinds = [type(m) for m in features]+[nn.MaxPool2d]
-    return tuple(i for i,(a,b) in enumerate(zip(kinds, kinds[1:])) if a is nn.ReLU and b is nn.MaxPool2d)
+    return tuple(i for i, (a, b) in enumerate(zip(kinds, kinds[1:])) if a is nn.ReLU and b is nn.MaxPool2d)
 
 # %% ../../nbs/course/03_loss.ipynb #198e05e8
-_VGGS = {'vgg16':('D',False), 'vgg16_bn':('D',True), 'vgg19':('E',False), 'vgg19_bn':('E',True)} # torchvision's names of the configurations
+# torchvision's names of the configurations
+_VGGS = {'vgg16': ('D', False), 'vgg16_bn': ('D', True), 'vgg19': ('E', False), 'vgg19_bn': ('E', True)}
 
 def vgg_features(
-    arch:str='vgg16', # 'vgg16', 'vgg16_bn', 'vgg19' or 'vgg19_bn'
-    weights:str|Path|None=None, # .safetensors or .pth file in torchvision's layout; None: see `pretrained`
-    layers:tuple|None=None, # the layers that will be used: the net is cut after the last; None: to the end of the last block
-    pretrained:bool=True # without `weights`: torchvision's ImageNet weights, downloaded once (True), or random ones (False)
-)->nn.Sequential: # frozen, in eval mode
+    arch: str = 'vgg16',  # 'vgg16', 'vgg16_bn', 'vgg19' or 'vgg19_bn'
+    weights: str | Path | None = None,  # .safetensors or .pth file in torchvision's layout; None: see `pretrained`
+    layers: tuple | None = None,  # the layers that will be used: the net is cut after the last; None: to the end of the last block
+    pretrained: bool = True  # without `weights`: torchvision's ImageNet weights, downloaded once (True), or random ones (False)
+) -> nn.Sequential:  # frozen, in eval mode
     "The convolutional part of a VGG (Simonyan & Zisserman 2015). Raises `LossError` if the weights can't be had"
     if arch not in _VGGS: raise LossError(f"there is no VGG {arch!r}: choose one of {', '.join(_VGGS)}")
     net = make_layers(cfgs[_VGGS[arch][0]], batch_norm=_VGGS[arch][1])
     last = max(layers) if layers else block_ends(net)[-1]
-    if last>=len(net): raise LossError(f"there is no layer {last}: {arch} has layers 0 to {len(net)-1}")
+    if last >= len(net): raise LossError(f"there is no layer {last}: {arch} has layers 0 to {len(net)-1}")
     net = net[:last+1]
     if weights is not None: _fill(net, _read(weights), weights)
     elif pretrained: _fill(net, _download(arch), f"torchvision's {arch}")
@@ -112,21 +114,22 @@ def _read(path):
 def _download(arch):
     "torchvision's ImageNet weights, kept in torch's cache"
     try: return get_model_weights(arch).DEFAULT.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as e: # no network; a download that does not match its hash
+    except (OSError, RuntimeError) as e:  # no network; a download that does not match its hash
         raise LossError(f"VGG weights: torchvision could not download {arch} ({e}): give a local file as `weights`") from e
 
 # %% ../../nbs/course/03_loss.ipynb #fc9084c8
 def _fill(net, sd, source):
     "Load what `net` needs from `sd`, whose keys may begin with `features.`"
-    sd = {str(k).removeprefix('features.'):v for k,v in sd.items()}
-    need = {k:v.shape for k,v in net.state_dict().items() if not k.endswith('num_batches_tracked')}
+    sd = {str(k).removeprefix('features.'): v for k, v in sd.items()}
+    need = {k: v.shape for k, v in net.state_dict().items() if not k.endswith('num_batches_tracked')}
     lacks = [k for k in need if k not in sd]
-    if lacks: raise LossError(f"VGG weights: {source} lacks {lacks[0]}{f' and {len(lacks)-1} more' if lacks[1:] else ''} of the {len(need)} "
+    if lacks:
+        raise LossError(f"VGG weights: {source} lacks {lacks[0]}{f' and {len(lacks)-1} more' if lacks[1:] else ''} of the {len(need)} "
                               f"tensors for layers 0 to {len(net)-1}: use earlier layers, or is the file of another net?")
-    for k,shape in need.items():
+    for k, shape in need.items():
         got = getattr(sd[k], 'shape', None)
-        if got!=shape: raise LossError(f"VGG weights: in {source} {k} is {list(got or [])}, not {list(shape)}: it is of another net")
-    net.load_state_dict({k:sd[k].float() for k in need}, strict=False)
+        if got != shape: raise LossError(f"VGG weights: in {source} {k} is {list(got or [])}, not {list(shape)}: it is of another net")
+    net.load_state_dict({k: sd[k].float() for k in need}, strict=False)
 
 # %% ../../nbs/course/03_loss.ipynb #13a57c61
 def _fill_random(net):
@@ -136,18 +139,18 @@ def _fill_random(net):
         nn.init.zeros_(m.bias)
 
 def vgg16_features(
-    weights:str|Path|None=None, # .safetensors or .pth file in torchvision's layout; None: torchvision downloads them
-    layers:tuple|None=None # as in `vgg_features`
-)->nn.Sequential: # frozen, in eval mode
+    weights: str | Path | None = None,  # .safetensors or .pth file in torchvision's layout; None: torchvision downloads them
+    layers: tuple | None = None  # as in `vgg_features`
+) -> nn.Sequential:  # frozen, in eval mode
     "VGG-16 with ImageNet weights, as in the article"
     return vgg_features('vgg16', weights, layers)
 
 # %% ../../nbs/course/03_loss.ipynb #c2039f8a
 def gram_matrix(
-    x:torch.Tensor # [N,C,H,W] activations
-)->torch.Tensor: # [N,C,C] float32, symmetric
+    x: torch.Tensor  # [N,C,H,W] activations
+) -> torch.Tensor:  # [N,C,C] float32, symmetric
     "Which channels are active together, anywhere: `x @ xᵀ / (C·H·W)` (Gatys et al. 2016; Johnson et al. 2016, section 3.2)"
-    n,c,h,w = x.shape
+    n, c, h, w = x.shape
     with torch.autocast(x.device.type, enabled=False):
         x = x.float().flatten(2)
         return x @ x.transpose(1, 2) / (c*h*w)
@@ -155,34 +158,37 @@ def gram_matrix(
 # %% ../../nbs/course/03_loss.ipynb #2cf254d9
 def _per_layer(name, weights, layers):
     "Name → weight for one kind of part; a single number is shared out evenly over the layers"
-    if isinstance(weights, (int,float)): weights = [weights/max(len(layers), 1)]*len(layers)
-    if layers and len(weights)!=len(layers): raise LossError(f"{len(weights)} {name} weights for {len(layers)} layers: give one each, or one number")
-    return {f'{name}_{i}':w for i,w in enumerate(weights)} if layers else {}
+    if isinstance(weights, (int, float)): weights = [weights/max(len(layers), 1)]*len(layers)
+    if layers and len(weights) != len(layers):
+        raise LossError(f"{len(weights)} {name} weights for {len(layers)} layers: give one each, or one number")
+    return {f'{name}_{i}': w for i, w in enumerate(weights)} if layers else {}
 
 # %% ../../nbs/course/03_loss.ipynb #e6ca7b28
-_BASES = {'l1':F.l1_loss, 'mse':F.mse_loss}
+_BASES = {'l1': F.l1_loss, 'mse': F.mse_loss}
 
 class FeatureLoss(nn.Module):
-    "Pixel, chroma, relative, VGG feature and Gram losses, each in units of what the photo left grey costs; call it with (pred, target), RGB `[N,3,H,W]` in 0..1"
+    """Pixel, chroma, relative, VGG feature and Gram losses, each in units of what the photo left grey costs; call it with (pred, target),
+    RGB `[N,3,H,W]` in 0..1"""
     def __init__(self,
-        features:nn.Sequential|None=None, # from `vgg_features`, copied; None: pixel and chroma only
-        layers:tuple|None=None, # where to compare activations; None: the last three of `block_ends(features)`, as in fastai's lesson 7
-        pixel_weight:float=1., # distance of RGB values
-        chroma_weight:float=1., # `chroma_loss`
-        feature_weights:float|tuple=1., # distance of activations: one weight per layer, or a total to be shared out evenly
-        gram_weights:float|tuple=.3, # distance of Gram matrices: the same
-        relative_weight:float=0., # `relative_loss`
-        k:float=6., # see `chroma_loss`
-        base:str='l1', # distance of pixels, activations and Gram matrices: 'l1' or 'mse'
-        scale:bool=True # False: raw values, as in lesson 7
+        features: nn.Sequential | None = None,  # from `vgg_features`, copied; None: pixel and chroma only
+        layers: tuple | None = None,  # where to compare activations; None: the last three of `block_ends(features)`, as in lesson 7
+        pixel_weight: float = 1.,  # distance of RGB values
+        chroma_weight: float = 1.,  # `chroma_loss`
+        feature_weights: float | tuple = 1.,  # distance of activations: one weight per layer, or a total to be shared out evenly
+        gram_weights: float | tuple = .3,  # distance of Gram matrices: the same
+        relative_weight: float = 0.,  # `relative_loss`
+        k: float = 6.,  # see `chroma_loss`
+        base: str = 'l1',  # distance of pixels, activations and Gram matrices: 'l1' or 'mse'
+        scale: bool = True  # False: raw values, as in lesson 7
     ):
         super().__init__()
         if base not in _BASES: raise LossError(f"there is no base {base!r}: choose 'l1' or 'mse'")
         layers = () if features is None else tuple(layers or block_ends(features)[-3:])
-        weights = {'pixel':pixel_weight, 'chroma':chroma_weight, 'relative':relative_weight, **_per_layer('feature', feature_weights, layers), **_per_layer('gram', gram_weights, layers)}
-        weights = {n:float(w) for n,w in weights.items() if w}
+        weights = {'pixel': pixel_weight, 'chroma': chroma_weight, 'relative': relative_weight,
+                   **_per_layer('feature', feature_weights, layers), **_per_layer('gram', gram_weights, layers)}
+        weights = {n: float(w) for n, w in weights.items() if w}
         if not weights: raise LossError('all weights of the loss are 0')
-        self.k,self.base,self.metric_names,self.last = k,_BASES[base],list(weights),None
+        self.k, self.base, self.metric_names, self.last = k, _BASES[base], list(weights), None
         self.register_buffer('weight', torch.tensor(list(weights.values())))
         self.register_buffer('scale', torch.ones(len(weights)))
         self._set_features(features, layers)
@@ -190,22 +196,22 @@ class FeatureLoss(nn.Module):
 
 # %% ../../nbs/course/03_loss.ipynb #497dd66f
 @patch
-def _set_features(self:FeatureLoss, features, layers):
+def _set_features(self: FeatureLoss, features, layers):
     "Keep a frozen copy of the layers in use, and nothing behind them"
-    used = {i:l for i,l in enumerate(layers) if {f'feature_{i}', f'gram_{i}'} & set(self.metric_names)}
-    if used and not 0<=min(used.values())<=max(used.values())<len(features):
+    used = {i: l for i, l in enumerate(layers) if {f'feature_{i}', f'gram_{i}'} & set(self.metric_names)}
+    if used and not 0 <= min(used.values()) <= max(used.values()) < len(features):
         raise LossError(f"layers {layers} of a net that has layers 0 to {len(features)-1}")
-    self.layers = used # position in `layers` → index in `features`
+    self.layers = used  # position in `layers` → index in `features`
     self.features = copy.deepcopy(features[:max(used.values())+1]) if used else nn.Sequential()
     for m in self.features:
         if isinstance(m, nn.ReLU): m.inplace = False
     self.features.eval().requires_grad_(False)
-    self.register_buffer('mean', torch.tensor([.485,.456,.406])[:,None,None]) # ImageNet's, of RGB in 0..1
-    self.register_buffer('std', torch.tensor([.229,.224,.225])[:,None,None])
+    self.register_buffer('mean', torch.tensor([.485, .456, .406])[:, None, None])  # ImageNet's, of RGB in 0..1
+    self.register_buffer('std', torch.tensor([.229, .224, .225])[:, None, None])
 
 # %% ../../nbs/course/03_loss.ipynb #c2c4b1fe
 @patch
-def train(self:FeatureLoss, mode:bool=True)->FeatureLoss:
+def train(self: FeatureLoss, mode: bool = True) -> FeatureLoss:
     "As in any module, but the VGG stays in eval mode"
     nn.Module.train(self, mode)
     self.features.eval()
@@ -213,58 +219,58 @@ def train(self:FeatureLoss, mode:bool=True)->FeatureLoss:
 
 # %% ../../nbs/course/03_loss.ipynb #e6680e47
 @patch
-def activations(self:FeatureLoss,
-    rgb:torch.Tensor # [N,3,H,W], 0..1
-)->dict: # position in `layers` → [N,C,h,w]
+def activations(self: FeatureLoss,
+    rgb: torch.Tensor  # [N,3,H,W], 0..1
+) -> dict:  # position in `layers` → [N,C,h,w]
     "What the VGG makes of `rgb` at the layers in use"
-    x,seen = (rgb-self.mean)/self.std, {}
-    for l,m in enumerate(self.features):
+    x, seen = (rgb-self.mean)/self.std, {}
+    for l, m in enumerate(self.features):
         x = m(x)
         seen[l] = x if l in self.layers.values() else None
-    return {i:seen[l] for i,l in self.layers.items()}
+    return {i: seen[l] for i, l in self.layers.items()}
 
 # %% ../../nbs/course/03_loss.ipynb #0b3da116
 @patch
-def parts(self:FeatureLoss,
-    pred:torch.Tensor, # [N,3,H,W] predicted RGB
-    target:torch.Tensor # [N,3,H,W] true RGB
-)->dict: # name → scalar, neither scaled nor weighted
+def parts(self: FeatureLoss,
+    pred: torch.Tensor,  # [N,3,H,W] predicted RGB
+    target: torch.Tensor  # [N,3,H,W] true RGB
+) -> dict:  # name → scalar, neither scaled nor weighted
     "Each part of the loss by itself"
-    whole = {'pixel':self.base, 'chroma':lambda p,t: chroma_loss(p, t, self.k), 'relative':relative_loss}
-    res = {n:f(pred, target) for n,f in whole.items() if n in self.metric_names}
+    whole = {'pixel': self.base, 'chroma': lambda p, t: chroma_loss(p, t, self.k), 'relative': relative_loss}
+    res = {n: f(pred, target) for n, f in whole.items() if n in self.metric_names}
     if self.layers:
         with torch.no_grad(): truth = self.activations(target)
-        for i,p in self.activations(pred).items():
+        for i, p in self.activations(pred).items():
             t = truth[i]
             res[f'feature_{i}'] = self.base(p.float(), t.float())
             if f'gram_{i}' in self.metric_names: res[f'gram_{i}'] = self.base(gram_matrix(p), gram_matrix(t))
-    return {n:res[n] for n in self.metric_names}
+    return {n: res[n] for n in self.metric_names}
 
 # %% ../../nbs/course/03_loss.ipynb #fc2a2a36
 @patch
-def forward(self:FeatureLoss, pred:torch.Tensor, target:torch.Tensor)->torch.Tensor:
+def forward(self: FeatureLoss, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     "The loss, a scalar. Raises `LossError` unless both are RGB batches of one shape"
-    if pred.shape!=target.shape or pred.ndim!=4 or pred.shape[1]!=3:
+    if pred.shape != target.shape or pred.ndim != 4 or pred.shape[1] != 3:
         raise LossError(f"the loss wants two RGB batches [N,3,H,W] of one shape, not {list(pred.shape)} and {list(target.shape)}")
-    pred,target = (x.as_subclass(torch.Tensor).float() for x in (pred, target)) # fastai's types of tensor don't mix
+    pred, target = (x.as_subclass(torch.Tensor).float() for x in (pred, target))  # fastai's types of tensor don't mix
     parts = torch.stack(list(self.parts(pred, target.detach()).values()))*self.weight/self.scale
     self.last = parts.detach()
     return parts.sum()
 
 @patch(as_prop=True)
-def components(self:FeatureLoss)->dict:
+def components(self: FeatureLoss) -> dict:
     "Name → float: each part as it entered the last loss. They sum to it; empty before the first call"
     return {} if self.last is None else dict(zip(self.metric_names, self.last.tolist()))
 
 # %% ../../nbs/course/03_loss.ipynb #5c239187
 @patch
 @torch.no_grad()
-def calibrate(self:FeatureLoss,
-    rgb:torch.Tensor # [N,3,H,W] photos with colour, RGB in 0..1
-)->None:
+def calibrate(self: FeatureLoss,
+    rgb: torch.Tensor  # [N,3,H,W] photos with colour, RGB in 0..1
+) -> None:
     "Make 1 mean \"as wrong as these photos left grey\" for each part. Raises `LossError` if they are grey already"
     rgb = rgb.to(self.mean)
-    grey = luma_of(*rgb.unbind(1))[:,None].expand_as(rgb)
+    grey = luma_of(*rgb.unbind(1))[:, None].expand_as(rgb)
     scale = torch.stack(list(self.parts(grey, rgb).values()))
-    if to_chroma(rgb).norm(dim=1).mean()<1e-3: raise LossError('the photos to calibrate the loss on have no colour')
+    if to_chroma(rgb).norm(dim=1).mean() < 1e-3: raise LossError('the photos to calibrate the loss on have no colour')
     self.scale.copy_(scale)

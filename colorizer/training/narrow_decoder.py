@@ -16,52 +16,52 @@ from .small_encoder import _fold_batchnorm
 class UpBlock(nn.Module):
     "Twice the size by PixelShuffle (ICNR), the encoder's features of that size beside it, then a convolution"
     def __init__(self,
-        ni:int, # channels from below
-        n_cross:int, # channels of the cross connection
-        nf:int, # channels given on
-        norm:bool=True, # BatchNorm after the convolution?
+        ni: int,  # channels from below
+        n_cross: int,  # channels of the cross connection
+        nf: int,  # channels given on
+        norm: bool = True,  # BatchNorm after the convolution?
     ):
         super().__init__()
         self.shuffle = PixelShuffle_ICNR(ni, nf, norm_type=None)
         self.conv = ConvLayer(nf+n_cross, nf, norm_type=NormType.Batch if norm else None)
 
-    def forward(self, x:torch.Tensor, cross:torch.Tensor)->torch.Tensor: return self.conv(torch.cat([self.shuffle(x), cross], dim=1))
+    def forward(self, x: torch.Tensor, cross: torch.Tensor) -> torch.Tensor: return self.conv(torch.cat([self.shuffle(x), cross], dim=1))
 
 # %% ../../nbs/library/narrow_decoder.ipynb #b1295cd0
 class NarrowDecoder(nn.Module):
     "A decoder of few channels: the decoder, not the encoder, is what a U-Net's time goes to"
     def __init__(self,
-        channels:tuple, # of the encoder's feature maps, from 1/2 to 1/32
-        n_out:int, # channels of the picture
-        widths:tuple=(192,128,80,48), # channels after each step up
-        norm:bool=True, # BatchNorm?
+        channels: tuple,  # of the encoder's feature maps, from 1/2 to 1/32
+        n_out: int,  # channels of the picture
+        widths: tuple = (192, 128, 80, 48),  # channels after each step up
+        norm: bool = True,  # BatchNorm?
     ):
         super().__init__()
-        *cross,ni = channels
+        *cross, ni = channels
         self.blocks = nn.ModuleList()
-        for n_cross,nf in zip(reversed(cross), widths):
+        for n_cross, nf in zip(reversed(cross), widths):
             self.blocks.append(UpBlock(ni, n_cross, nf, norm))
             ni = nf
         self.mix = ConvLayer(ni, ni, norm_type=NormType.Batch if norm else None)
         self.out = nn.Conv2d(ni, 4*n_out, 3, padding=1)
         # the blur after the last PixelShuffle (Sugawara et al. 2018) takes away what checkerboard ICNR leaves
-        self.shuffle = nn.Sequential(nn.PixelShuffle(2), nn.ReplicationPad2d((1,0,1,0)), nn.AvgPool2d(2, stride=1))
+        self.shuffle = nn.Sequential(nn.PixelShuffle(2), nn.ReplicationPad2d((1, 0, 1, 0)), nn.AvgPool2d(2, stride=1))
 
 # %% ../../nbs/library/narrow_decoder.ipynb #d95e3db3
 @patch
-def forward(self:NarrowDecoder,
-    maps:list[torch.Tensor], # the encoder's feature maps, from 1/2 to 1/32
-    grey:torch.Tensor, # the input; not used here, `DynamicDecoder` does
-)->torch.Tensor: # [N,n_out,H,W]
+def forward(self: NarrowDecoder,
+    maps: list[torch.Tensor],  # the encoder's feature maps, from 1/2 to 1/32
+    grey: torch.Tensor,  # the input; not used here, `DynamicDecoder` does
+) -> torch.Tensor:  # [N,n_out,H,W]
     "From 1/32 up to the full size"
-    *cross,x = maps
-    for block,c in zip(self.blocks, reversed(cross)): x = block(x, c)
+    *cross, x = maps
+    for block, c in zip(self.blocks, reversed(cross)): x = block(x, c)
     return self.shuffle(self.out(self.mix(x)))
 
 # %% ../../nbs/library/narrow_decoder.ipynb #af990d30
 def fold_batchnorm(
-    model:nn.Module, # a `ColorUnet` in eval mode; one with a narrow decoder is changed in place
-)->nn.Module: # `model`, as `create_unet(norm=False)` would build it
+    model: nn.Module,  # a `ColorUnet` in eval mode; one with a narrow decoder is changed in place
+) -> nn.Module:  # `model`, as `create_unet(norm=False)` would build it
     "Fold BatchNorm into the convolutions before it: the same function with fewer operations, for inference and export"
     if isinstance(model.decoder, NarrowDecoder):
         _fold_batchnorm(model.decoder)

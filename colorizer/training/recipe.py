@@ -12,12 +12,13 @@ from math import inf
 from pathlib import Path
 import numpy as np
 import torch
+from fastai.data.core import DataLoaders
 import torch.distributed as dist
 from PIL import ImageOps
 from fastai.torch_core import default_device, rank_distrib
 from ..inference.disk import write_whole
 from ..inference.photo import open_photo
-from ..inference.show import photo_grid
+from ..inference.show import Picture, photo_grid
 from .architecture import ColorUnet
 from .checkpoints import Checkpoints, RunFolder, Signals, load_weights, restore, save_weights
 from .data import colour_dls, to_grey
@@ -47,7 +48,7 @@ def stage_dls(
     seed: int = 42,
     num_workers: int = 0,
     old_prints: float = 0.,  # share of the inputs that are made to look old
-):  # DataLoaders
+) -> DataLoaders:  # DataLoaders
     "A stage's loaders; of several processes each gets its share"
     n, rank = num_processes(), rank_distrib()
     if stage.bs%n: raise TrainingError(f'batches of {stage.bs} photos cannot be shared out evenly over {n} processes: choose another --bs')
@@ -60,7 +61,7 @@ def stage_dls(
 # %% ../../nbs/library/recipe.ipynb #ae5d1ca7
 def progressive_resizing(
     stages: list[Stage],
-    photos,  # size → (photos to train on, photos held out); or such a pair
+    photos: object,  # size → (photos to train on, photos held out); or such a pair
     model: ColorUnet,  # to start from
     out: str | Path,  # the run's folder
     loss: FeatureLoss | None = None,  # None: its pixel and chroma parts only
@@ -72,7 +73,7 @@ def progressive_resizing(
     half: bool | None = None,  # bfloat16? None: where the hardware has it
     old_prints: float = 0.,  # share of the inputs that are made to look old
     trained: bool = False,  # has `model` learned to colour already? Then the result is never worse than it, by the validation loss
-    cbs=(),  # more callbacks
+    cbs: list | tuple = (),  # more callbacks
 ) -> list[dict]:  # the history
     "Train size after size, each until its losses have levelled off (the article; Howard's fastai course calls it progressive resizing)"
     folder, history = RunFolder(out), saved['history'] if saved else []
@@ -161,7 +162,7 @@ def size_grid(
     photos: list[Path],  # held out
     n: int = 6,  # at most this many
     tile: int = 128,  # pixels
-):  # `Picture`
+) -> Picture:  # `Picture`
     "Grey, the best of every finished size, and the photos"
     done = [s for s in stages if (Path(out)/f'{s.size}px.safetensors').exists()]
     rgb = photo_squares(photos[:n], max(s.size for s in done))

@@ -25,7 +25,7 @@ def _one_channel(conv):
 # %% ../../nbs/library/small_encoder.ipynb #b2aa1055
 class SameConv2d(nn.Conv2d):
     "Stride-2 convolution with TensorFlow's SAME padding: of the rows and columns of zeros, the odd one is at the bottom right"
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         k = self.kernel_size[0]-2
         return super().forward(F.pad(x, (k//2, k-k//2)*2))
 
