@@ -7,7 +7,6 @@ __all__ = ['PROVIDERS', 'default_model', 'ModelError', 'Colorizer', 'render_size
 
 # %% ../../nbs/course/10_colouring_photos.ipynb #f46b5561
 import json, os, threading
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -44,16 +43,14 @@ def _quotas(root, self):
         base = Path(root) if not which else Path(root)/'cpu'
         for folder in [base/path.strip('/'), *(base/path.strip('/')).parents]:
             with suppress(OSError, ValueError):
-                used, every = (folder/'cpu.max').read_text().split() if not which else [(folder/f'cpu.cfs_{o}_us').read_text()
-                    for o in ('quota', 'period')]
+                used, every = (folder/'cpu.max').read_text().split() if not which else [(folder/f'cpu.cfs_{o}_us').read_text() for o in ('quota', 'period')]
                 if int(used) > 0: yield int(used)/int(every)
             if folder == base: break
 
 def _session(path, providers, threads):
     "An ONNX Runtime session on the model file `path`"
     if not path.is_file(): raise ModelError(f'{path}: there is no such model file')
-    if path.suffix == '.safetensors':
-        raise ModelError(f'{path}: trained weights, not an ONNX model. Make one of them: colorizer export {path} model.onnx')
+    if path.suffix == '.safetensors': raise ModelError(f'{path}: trained weights, not an ONNX model. Make one of them: colorizer export {path} model.onnx')
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1  # one operation at a time, on all cores
     options.log_severity_level = 4  # what goes wrong is raised; the log would only say it twice
@@ -70,8 +67,7 @@ def _one_line(e): return ' '.join(str(e).split()).split('failed:')[-1][:200]  # 
 def _check_contract(session, path):
     "Raise `ModelError` if the model doesn't take luma and give chroma"
     def ports(o): return [(x.name, x.type, len(x.shape), x.shape[1] if len(x.shape) > 1 else None) for x in o]
-    if ports(session.get_inputs()) != [('luma', 'tensor(float)', 4, 1)] or ports(session.get_outputs()) != [('chroma', 'tensor(float)', 4,
-        2)]:
+    if ports(session.get_inputs()) != [('luma', 'tensor(float)', 4, 1)] or ports(session.get_outputs()) != [('chroma', 'tensor(float)', 4, 2)]:
         raise ModelError(f'{path}: not a colorizer model. It must take luma [N,1,H,W] and give chroma [N,2,H,W]')
     fixed = [o for o in session.get_inputs()[0].shape[2:] if isinstance(o, int)]
     if fixed: raise ModelError(f'{path}: takes only photos of a fixed size ({fixed}). Export it with free height and width')
@@ -119,14 +115,13 @@ def _best_size(session):
 class Colorizer:
     "Colours photos: the network sees a small copy, the photo keeps its own luma."
     def __init__(self,
-        model: str | Path | None = None,  # ONNX file; the one in the package if None
-        size: int | str = 'auto',  # short side, in pixels, of what the network sees; 'auto': the size at which the model was trained
-        saturation: float = 1.0,  # chroma is multiplied by this; 0 gives grey
-        providers: str | list | None = None,  # 'cuda', 'coreml', 'directml' …, or a list of ONNX Runtime's own names; the CPU if None
-        threads: int | None = None,  # all that this process may use if None
+        model=None,  # ONNX file; the one in the package if None
+        size='auto',  # short side, in pixels, of what the network sees; 'auto': the size at which the model was trained
+        saturation=1.0,  # chroma is multiplied by this; 0 gives grey
+        providers=None,  # 'cuda', 'coreml', 'directml' …, or a list of ONNX Runtime's own names; the CPU if None
+        threads=None,  # all that this process may use if None
     ):
-        if size != 'auto' and not (isinstance(size, int) and 32 <= size <= 2048):
-            raise ValueError(f"size must be from 32 to 2048, or 'auto', not {size}")
+        if size != 'auto' and not (isinstance(size, int) and 32 <= size <= 2048): raise ValueError(f"size must be from 32 to 2048, or 'auto', not {size}")
         if not 0 <= saturation <= 10: raise ValueError(f'saturation must be from 0 to 10, not {saturation}')
         if threads is not None and threads < 1: raise ValueError(f'threads must be at least 1, not {threads}')
         self.path, self.saturation = Path(model or default_model()), saturation
@@ -140,8 +135,8 @@ class Colorizer:
 
 # %% ../../nbs/course/10_colouring_photos.ipynb #b69a8d05
 def render_size(
-    width: int, height: int,  # of the photo, in pixels
-    size: int,  # short side that is asked for
+    width, height,  # of the photo, in pixels
+    size,  # short side that is asked for
 ) -> tuple:  # (width, height), multiples of 32
     "How large the network sees a photo: short side `size`, at most twice the photo's own, and no more than four squares in area."
     short, long = min(width, height), max(width, height)
@@ -176,7 +171,7 @@ def _run(self: Colorizer, lumas):
 
 @patch
 def predict_chroma(self: Colorizer,
-    luma: np.ndarray,  # [H,W] in 0..1, any size
+    luma,  # [H,W] in 0..1, any size
 ) -> np.ndarray:  # float32 [h,w,2] = (Cb, Cr) at the render size
     "The network's guess of a photo's chroma, at the size at which it sees the photo. Safe to call from several threads."
     return self._run([resize_luma(luma, render_size(*luma.shape[::-1], self.size))])[0]
@@ -223,8 +218,8 @@ def _pack(out, *planes):
 
 # %% ../../nbs/course/10_colouring_photos.ipynb #0ccc5825
 def as_image(
-    rgb: np.ndarray,  # uint8 [H,W,3]
-    alpha: np.ndarray | None = None,  # uint8 [H,W]
+    rgb,  # uint8 [H,W,3]
+    alpha=None,  # uint8 [H,W]
 ) -> Image.Image:  # RGBA if there is alpha; else RGB, or RGBX, which is RGB with a byte to spare
     "A Pillow image of pixels. What `merge` has made is not copied: both hold the same memory."
     (height, width, _), four = rgb.shape, rgb.base
@@ -238,8 +233,7 @@ def as_image(
 
 # %% ../../nbs/course/10_colouring_photos.ipynb #b0945e5c
 def _strips(height, width, h):
-    """First and end row of strips of so few pixels that they stay in the processor's cache, and of no more than four of the `h` rows of
-    chroma"""
+    "First and end row of strips of so few pixels that they stay in the processor's cache, and of no more than four of the `h` rows of chroma"
     n = max(1, min(72_000//width, 4*height//h))
     return [(i, min(i + n, height)) for i in range(0, height, n)]
 
@@ -251,18 +245,17 @@ def _on_threads(work, strips, threads):
 
 # %% ../../nbs/course/10_colouring_photos.ipynb #8cd9be2d
 def merge(
-    pixels: np.ndarray,  # grey [H,W] or RGB [H,W,3], uint8 or uint16: the luma of the result
-    chroma: np.ndarray,  # [h,w,2] = (Cb, Cr), at any size: the colour of the result
-    saturation: float = 1.0,  # chroma is multiplied by this
-    threads: int = 1,  # strips that are worked on at once
-    guide: np.ndarray | None = None,  # [h,w] luma at the chroma's size; made from `pixels` if None
+    pixels,  # grey [H,W] or RGB [H,W,3], uint8 or uint16: the luma of the result
+    chroma,  # [h,w,2] = (Cb, Cr), at any size: the colour of the result
+    saturation=1.0,  # chroma is multiplied by this
+    threads=1,  # strips that are worked on at once
+    guide=None,  # [h,w] luma at the chroma's size; made from `pixels` if None
 ) -> np.ndarray:  # RGB [H,W,3], of the type of `pixels`
     "A photo's own light and the network's small chroma put together, strip by strip."
     height, width = pixels.shape[:2]
     if guide is None: guide = _small_luma(pixels, chroma.shape[1::-1], threads)
     rows, top = guided_rows(chroma*np.float32(saturation), (width, height), guide, threads), np.float32(np.iinfo(pixels.dtype).max)
-    out, store = (np.empty((height, width), '<u4'), _pack) if pixels.dtype == np.uint8 else (np.empty((height, width, 3), pixels.dtype),
-        _store)
+    out, store = (np.empty((height, width), '<u4'), _pack) if pixels.dtype == np.uint8 else (np.empty((height, width, 3), pixels.dtype), _store)
     def strip(first, end):
         y = _light(pixels[first:end])
         store(out[first:end], *_paint(y, *rows(first, end, y), top))
@@ -300,11 +293,11 @@ def _offsets(cb, cr, low, high):
     return (r.astype(np.int32) + (b.astype(np.int32) << 16)).view(np.uint32) + np.uint32(255 << 24)
 
 def merge_halved(
-    pixels: np.ndarray,  # grey uint8 [H,W]: the luma of the result
-    chroma: np.ndarray,  # as for `merge`
-    saturation: float = 1.0,  # as for `merge`
-    threads: int = 1,  # as for `merge`
-    guide: np.ndarray | None = None,  # as for `merge`
+    pixels,  # grey uint8 [H,W]: the luma of the result
+    chroma,  # as for `merge`
+    saturation=1.0,  # as for `merge`
+    threads=1,  # as for `merge`
+    guide=None,  # as for `merge`
 ) -> np.ndarray:  # RGB uint8 [H,W,3]
     "As `merge`, with one chroma for each 2×2 pixels: all that a JPEG with 4:2:0 keeps, in half the time or less."
     height, width = pixels.shape
@@ -324,14 +317,13 @@ def merge_halved(
 # %% ../../nbs/course/10_colouring_photos.ipynb #442061b1
 @patch
 def colorize_array(self: Colorizer,
-    pixels: np.ndarray,  # grey [H,W] or RGB [H,W,3], uint8 or uint16, of which the luma counts
-    chroma: np.ndarray | None = None,  # [h,w,2] if it is known already; from the network if None
-    hints: list | tuple = (),  # list of (x, y, colour), see `hint_list`
-    halved: bool = False,  # of grey uint8: one chroma for each 2×2 pixels, see `merge_halved`
+    pixels,  # grey [H,W] or RGB [H,W,3], uint8 or uint16, of which the luma counts
+    chroma=None,  # [h,w,2] if it is known already; from the network if None
+    hints=(),  # list of (x, y, colour), see `hint_list`
+    halved=False,  # of grey uint8: one chroma for each 2×2 pixels, see `merge_halved`
 ) -> np.ndarray:  # RGB [H,W,3], of the type of `pixels`
     "Pixels in colour. Their luma is kept, with all its bits: only chroma comes from the network, and from hints."
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise PhotoError(f'pixels of type {pixels.dtype}: give uint8 or uint16, or use `colorize`')
+    if pixels.dtype not in (np.uint8, np.uint16): raise PhotoError(f'pixels of type {pixels.dtype}: give uint8 or uint16, or use `colorize`')
     size = pixels.shape[1::-1]
     hint_list(hints, size)  # what is wrong with them should show before the work
     small = _small_luma(pixels, render_size(*size, self.size) if chroma is None else chroma.shape[1::-1], self.threads)
@@ -345,8 +337,8 @@ def _seen(self: Colorizer, pixels): return _small_luma(pixels, render_size(*pixe
 
 @patch
 def colorize(self: Colorizer,
-    photo: object,  # whatever `open_photo` takes; of a colour photo, the luma counts
-    hints: list | tuple = (),  # known colours: (x, y, colour) in pixels of the upright photo; '#rrggbb', a name, or (r, g, b)
+    photo,  # whatever `open_photo` takes; of a colour photo, the luma counts
+    hints=(),  # colours that are known: list of (x, y, colour), in pixels of the upright photo; colour as '#rrggbb', a name, or (r, g, b)
 ) -> Image.Image:  # RGB, or RGBA if the photo has transparent parts; as large as the photo
     "The photo in colour. Its luma is kept: only chroma comes from the network, and from hints."
     pixels, alpha, profile = _to_8_bit(photo)
@@ -373,10 +365,10 @@ def _picture(rgb, alpha, profile=b''):
 # %% ../../nbs/course/10_colouring_photos.ipynb #86bfc80f
 @patch
 def colorize_batch(self: Colorizer,
-    photos: Iterable,  # any number of them, each whatever `colorize` takes
-    batch: int = 8,  # the most that go through the network at once
-    errors: str = 'raise',  # 'raise': a photo that fails ends it, after the ones before; 'return': its error takes the place of its result
-) -> Iterator:  # yields Pillow images
+    photos,  # any number of them, each whatever `colorize` takes
+    batch=8,  # the most that go through the network at once
+    errors='raise',  # 'raise': a photo that fails ends it, after the ones before; 'return': its error takes the place of its result
+):  # yields Pillow images
     "Photos in colour, one after the other, in order. Few are held in memory at any time."
     group = []
     for photo in photos:

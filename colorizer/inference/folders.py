@@ -20,10 +20,8 @@ from .disk import whole_file
 
 # %% ../../nbs/library/folders.ipynb #92ef95df
 PHOTOS = {*FORMATS, *'.pgm .ppm .pbm .pnm .tga .pcx .psd .j2k .jpx .jpf .mpo .dib .ras .sgi .ico .icns .dds .xbm .xpm'.split()}
-NOT_COLOURED = {o: 'pictures of a kind that cannot be read' for o in '.jxl .xcf .svg .ai .eps'.split()} | {o: 'camera raw files'
-    for o in RAW_SUFFIXES} | {
-    o: 'video clips' for o in '.mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .mts .m2ts .ts .wmv .flv '
-                              '.3gp .vob .ogv'.split()}  # what somebody may miss
+NOT_COLOURED = {o: 'pictures of a kind that cannot be read' for o in '.jxl .xcf .svg .ai .eps'.split()} | {o: 'camera raw files' for o in RAW_SUFFIXES} | {
+    o: 'video clips' for o in '.mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .mts .m2ts .ts .wmv .flv .3gp .vob .ogv'.split()}  # what somebody may miss
 RECORD = '.colorizer-done.jsonl'  # the record of what is done, in a folder of results
 
 def _is_photo(path):
@@ -33,10 +31,10 @@ def _is_photo(path):
 
 # %% ../../nbs/library/folders.ipynb #35bf9b76
 def scan_folder(
-    folder: str | Path,  # where to look
-    recursive: bool = False,  # whether to look in its subfolders too
-    leave_out: list | tuple = (),  # folders that are not entered
-) -> tuple:  # paths in order; (path, reason) of folders that can't be read; what was left out: {'folders': how many, …}
+    folder,  # where to look
+    recursive:bool=False,  # whether to look in its subfolders too
+    leave_out=(),  # folders that are not entered
+) -> tuple:  # paths of photos, in order; (path, reason) of folders that can't be read; what was left out: {'folders': how many, 'video clips': …}
     "The photos in a folder."
     found, bad, seen, todo, left = [], [], {_number(o) for o in leave_out}, [Path(folder)], Counter()
     while todo:
@@ -68,7 +66,7 @@ def _number(folder):
 
 # %% ../../nbs/library/folders.ipynb #a3ccb79d
 def results_folder(
-    folder: str | Path,  # of the photos
+    folder,  # of the photos
 ) -> Path:
     "Where the results of a folder go if nothing else is said: beside it."
     real = Path(os.path.abspath(folder))  # so that "." has a name
@@ -76,9 +74,9 @@ def results_folder(
     return Path(folder).with_name(f'{real.name}_colour') if Path(folder).name not in ('', '..') else real.with_name(f'{real.name}_colour')
 
 def result_path(
-    photo: str | Path,  # path of a photo
-    folder: str | Path,  # that it was found in, directly or further down
-    out: str | Path,  # folder for the results
+    photo,  # path of a photo
+    folder,  # that it was found in, directly or further down
+    out,  # folder for the results
 ) -> Path:
     "Where the result for a photo of a folder goes."
     suffix = format_for(photo)
@@ -88,8 +86,8 @@ def result_path(
 METHOD = 2  # to be raised when the same photo, model and settings give another result than before
 
 def fingerprint(
-    photo: str | Path | bytes,  # path of the photo, or bytes
-    settings: object,  # what else the result depends on; must be possible to write as JSON
+    photo,  # path of the photo, or bytes
+    settings,  # what else the result depends on; must be possible to write as JSON
 ) -> str:
     "A hash of a photo's bytes and of all that its result depends on."
     return _hash(photo, json.dumps([METHOD, settings], sort_keys=True).encode())
@@ -105,8 +103,8 @@ def _hash(source, before=b''):
     return out.hexdigest()
 
 def settings_of(
-    colorizer: object,  # a `Colorizer`
-    **more: object,  # settings that aren't in it
+    colorizer,  # a `Colorizer`
+    **more,  # settings that aren't in it
 ) -> dict:
     "What a result depends on besides the photo."
     return dict(model=_hash(colorizer.path), size=colorizer.size, saturation=colorizer.saturation) | more
@@ -115,7 +113,7 @@ def settings_of(
 class Record:
     "What is done in a folder of results."
     def __init__(self,
-        folder: str | Path,  # of the results
+        folder,  # of the results
     ):
         self.folder, self.path, self.lines, clean = Path(folder), Path(folder)/RECORD, {}, True
         for line in self._read():
@@ -139,8 +137,8 @@ class Record:
 # %% ../../nbs/library/folders.ipynb #7d92c7ac
 @patch
 def is_done(self: Record,
-    result: str | Path,  # path of a result
-    key: str,  # fingerprint that it should have
+    result,  # path of a result
+    key,  # fingerprint that it should have
 ) -> bool:
     "Whether the result is there, and was made from this photo with these settings."
     lines = self.lines.get(self._name(result), [])
@@ -149,17 +147,17 @@ def is_done(self: Record,
     return bool(match) and (len(lines) == 1 or _hash(result) in {o['sha256'] for o in match})
 
 @patch
-def is_ours(self: Record, result: str | Path) -> bool:
+def is_ours(self: Record, result) -> bool:
     "Whether the file at `result` is as it was written, so that it may be replaced."
     known = {o['sha256'] for o in self.lines.get(self._name(result), [])}
     return bool(known) and os.path.isfile(result) and _hash(result) in known
 
 @patch
 def add(self: Record,
-    result: str | Path,  # path that the result is about to get
-    key: str,  # its fingerprint
-    part: str | Path,  # path of the complete file
-) -> None:
+    result,  # path that the result is about to get
+    key,  # its fingerprint
+    part,  # path of the complete file
+):
     "Note a result, just before it gets its name."
     o = dict(result=self._name(result), photo=key, sha256=_hash(part), bytes=Path(part).stat().st_size)
     fresh = not self.path.exists() or not self.path.stat().st_size
@@ -173,8 +171,8 @@ def _whole(self: Record):
 
 # %% ../../nbs/library/folders.ipynb #7471b3cf
 def sweep(
-    folder: str | Path,  # of results
-) -> None:
+    folder,  # of results
+):
     "Remove what processes that are no more have left half-written in a folder and in the folders in it."
     for o in Path(folder).rglob('.colorizer-*.part'):
         match = re.fullmatch(r'\.colorizer-(\d+)-[0-9a-f]+\.part', o.name)

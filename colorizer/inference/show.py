@@ -7,7 +7,6 @@ __all__ = ['Picture', 'photo_grid', 'Comparison', 'before_after']
 
 # %% ../../nbs/library/show.ipynb #9d928b50
 import base64, html, io, textwrap
-from pathlib import Path
 from importlib.resources import files
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -22,8 +21,8 @@ def _drawn(img):
 class Picture:
     "A Pillow image that a notebook shows as a small JPEG."
     def __init__(self,
-        img: object,  # Pillow image or array
-        alt: str = '',  # what can be seen, for those who can't see it
+        img,  # Pillow image or array
+        alt:str='',  # what can be seen, for those who can't see it
     ): self.img, self.alt = _drawn(img), alt
     def _repr_jpeg_(self):
         out = io.BytesIO()
@@ -32,7 +31,7 @@ class Picture:
     def _repr_mimebundle_(self, include=None, exclude=None):
         return {'image/jpeg': base64.b64encode(self._repr_jpeg_()).decode(), 'text/plain': repr(self)}
     def __repr__(self): return self.alt or f'Picture {self.img.width}×{self.img.height}'
-    def save(self, path: str | Path) -> None: save_photo(self.img, path)
+    def save(self, path): save_photo(self.img, path)
 
 # %% ../../nbs/library/show.ipynb #6df125a6
 def _tile(img, tile, enlarge):
@@ -64,13 +63,13 @@ def _line_up(imgs, pad, down=False):
 
 # %% ../../nbs/library/show.ipynb #75cc4a05
 def photo_grid(
-    rows: list,  # rows of photos (Pillow images or arrays; None leaves a gap)
-    titles: list | None = None,  # a title for each column
-    row_titles: list | None = None,  # a title for each row, shown on its left
-    tile: int = 160,  # width of a photo in pixels
-    pad: int = 4,  # space between photos in pixels
-    captions: list | None = None,  # rows of short texts, one below each photo
-    enlarge: Image.Resampling = Image.Resampling.BICUBIC,  # how small photos are enlarged; NEAREST shows their pixels
+    rows:list,  # rows of photos (Pillow images or arrays; None leaves a gap)
+    titles:list|None=None,  # a title for each column
+    row_titles:list|None=None,  # a title for each row, shown on its left
+    tile:int=160,  # width of a photo in pixels
+    pad:int=4,  # space between photos in pixels
+    captions=None,  # rows of short texts, one below each photo
+    enlarge=Image.Resampling.BICUBIC,  # how small photos are enlarged; NEAREST shows their pixels
 ) -> Picture:
     "Photos in rows and columns, with titles."
     blank, side = Image.new('RGB', (tile, 1), 'white'), 110  # pixels for the row titles
@@ -87,8 +86,7 @@ def photo_grid(
 def _slider(before, after, titles):
     "HTML for two pictures of one size: one on top of the other with a line to drag, or side by side where styles and scripts are taken out"
     left, right = map(html.escape, titles)
-    images = [f'<img width="49%" alt="{t}" src="data:image/jpeg;base64,{base64.b64encode(o._repr_jpeg_()).decode()}">'
-              for o, t in ((before, left), (after, right))]
+    images = [f'<img width="49%" alt="{t}" src="data:image/jpeg;base64,{base64.b64encode(o._repr_jpeg_()).decode()}">' for o, t in ((before, left), (after, right))]
     return f'''<style>{(files('colorizer')/'pages'/'slider.css').read_text(encoding='utf-8')}</style>
 <div class="cz-slider" style="width: {before.img.width}px; max-width: 100%">{' '.join(images)}<span hidden="hidden">{left}</span><span hidden="hidden">{right}</span>
 <input hidden="hidden" data-lm-suppress-shortcuts="true" type="range" min="0" max="100" step="any" value="50" aria-label="{left} and {right}: where one ends and the other begins"
@@ -97,16 +95,16 @@ def _slider(before, after, titles):
 # %% ../../nbs/library/show.ipynb #f01daf34
 class Comparison:
     "Two pictures that a notebook shows on top of each other, with a line to drag; or side by side, where it can't"
-    def __init__(self, before: np.ndarray, after: np.ndarray, titles: tuple): self.before, self.after, self.titles = before, after, titles
+    def __init__(self, before, after, titles): self.before, self.after, self.titles = before, after, titles
     def _repr_mimebundle_(self, include=None, exclude=None):
         beside = photo_grid([[self.before.img, self.after.img]], self.titles, tile=self.before.img.width//2)
         return beside._repr_mimebundle_() | {'text/html': _slider(self.before, self.after, self.titles), 'text/plain': repr(self)}
     def __repr__(self): return ' | '.join(self.titles)
 
 def before_after(
-    before: object, after: object,  # photos of one shape: Pillow images or arrays
-    titles: tuple = ('before', 'after'),
-    width: int = 480,  # in pixels, at most
+    before, after,  # photos of one shape: Pillow images or arrays
+    titles:tuple=('before', 'after'),
+    width:int=480,  # in pixels, at most
 ) -> Comparison:
     "Two photos to compare in a notebook, with a line to drag. Raises `ValueError` if their shapes differ."
     before, after = map(_drawn, (before, after))
