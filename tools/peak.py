@@ -26,7 +26,7 @@ def resident(pid):
 
 class Watched:
     "A command that runs, and its peak in bytes so far"
-    def __init__(self, command, every=.2, **kw):
+    def __init__(self, command, every=.5, **kw):
         self.process, self.peak, self.every = subprocess.Popen(command, **kw), 0, every
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()
