@@ -1,7 +1,8 @@
 import os
 
 __version__ = "0.1.0"
-os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')  # ONNX Runtime asks for this when it is imported: else it writes a device id and looks up a host
+# ONNX Runtime reads this when it is imported; without it, it writes a device id and looks up a host
+os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
 
 
 def __getattr__(name):

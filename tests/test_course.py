@@ -27,7 +27,8 @@ for path in sys.argv[1:]:
         exec(compile(code, f'{path} {cell["id"]}', 'exec'), space)
     run = space['run']
     print(json.dumps(dict(full=run.full, size=run.stage.size, kept=(run.root/f'{run.stage.size}px.safetensors').exists(),
-                          encoder=space['model'].config['name'], head=space['model'].config['head'], parts=space['learn'].loss_func.metric_names)))
+                          encoder=space['model'].config['name'], head=space['model'].config['head'],
+                          parts=space['learn'].loss_func.metric_names)))
 '''
 
 

@@ -169,9 +169,9 @@ def test_any_name(name, tmp_path, monkeypatch, capsys):
     assert not [o for o in os.listdir() if o.startswith('.')]
 
 
-def box(path, video_options=None, sound=('deu', 'eng'), subtitles=('subrip', {'eng': 0, 'fra': 64}), chapters=True, font=False,
-        cover=None,  # noqa: B006
-        tags=None, at=0.):
+SUBTITLES = 'subrip', {'eng': 0, 'fra': 64}
+
+def box(path, video_options=None, sound=('deu', 'eng'), subtitles=SUBTITLES, chapters=True, font=False, cover=None, tags=None, at=0.):
     "A clip with everything: tracks in languages, chapters, a font, a cover, tags; all of it begins at `at` seconds"
     options = {'movflags': 'use_metadata_tags'} if tags and path.suffix == '.mov' else {}
     with av.open(str(path), 'w', container_options=options) as out:
