@@ -35,7 +35,7 @@ def _function(name):
 # %% ../nbs/library/command.ipynb #2961e64d
 def meant(
     word: str,     # the first after `colorizer`
-) -> str|None:     # a command
+) -> str | None:     # a command
     "The command that a mistyped word stands for; None if it is a command or may be a photo"
     from difflib import get_close_matches
     if not word.isalpha() or word in COMMANDS or os.path.exists(word): return None
@@ -75,7 +75,7 @@ def _missing(e) -> int:
 
 # %% ../nbs/library/command.ipynb #a88b9f5e
 def main(
-    argv: list[str]|None=None,  # words after `colorizer`; those of this process if None
+    argv: list[str] | None = None,  # words after `colorizer`; those of this process if None
 ) -> int:  # exit status: 0 good, 1 something failed, 2 wrong usage, 130 stopped with Ctrl-C
     "The `colorizer` command."
     ours, argv = argv is None, sys.argv[1:] if argv is None else list(argv)  # ours: this process does nothing else

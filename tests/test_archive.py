@@ -14,7 +14,8 @@ import psutil
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parent.parent
-QUIET = dict(RAY_USAGE_STATS_ENABLED='0', RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0', RAY_worker_niceness='0', RAY_AUTH_MODE='token', RAY_AUTH_TOKEN='b'*64, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+QUIET = dict(RAY_USAGE_STATS_ENABLED='0', RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0', RAY_worker_niceness='0', RAY_AUTH_MODE='token',
+             RAY_AUTH_TOKEN='b'*64, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
 HEAD = """
 import sys, ray
 for i in range(3):
@@ -29,8 +30,11 @@ BROKEN = {'letter.jpg': b'Dear grandson', 'empty.png': b'', 'sub/cut.jpg': None,
 @pytest.fixture(scope='module')
 def cluster():
     "The address of a Ray cluster that listens on the loopback interface, and the process that keeps it"
-    with subprocess.Popen([sys.executable, '-c', HEAD], env=os.environ | QUIET, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as head:
-        try: yield next(o for o in (head.stdout.readline().strip() for _ in range(99)) if o.startswith('127.0.0.1:')), psutil.Process(head.pid)
+    with subprocess.Popen([sys.executable, '-c', HEAD], env=os.environ | QUIET, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True) as head:
+        try:
+            yield next(o for o in (head.stdout.readline().strip() for _ in range(99))
+                       if o.startswith('127.0.0.1:')), psutil.Process(head.pid)
         finally: head.stdin.close()
 
 
@@ -42,12 +46,16 @@ def photos(tmp_path):
     samples = [open_photo(o).convert('L') for o in sample_photos().values()]
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = 'Aunt Grace'
-    for i in range(36): samples[i%7].rotate(i, expand=True).save(src/('', 'sub', 'sub/sub')[i%3]/f'{i:02}{(".jpg", ".png", ".jpg", ".tif")[i%4]}', exif=exif)
+    for i in range(36):
+        samples[i%7].rotate(i, expand=True).save(src/('', 'sub', 'sub/sub')[i%3]/f'{i:02}{(".jpg", ".png", ".jpg", ".tif")[i%4]}',
+                                                 exif=exif)
     for k, data in BROKEN.items(): (src/k).write_bytes((src/'00.jpg').read_bytes()[:2000] if data is None else data)
     return src
 
 
-def start(*words, cwd): return subprocess.Popen([sys.executable, '-m', 'colorizer', 'archive', *map(str, words)], cwd=cwd, env=os.environ | QUIET, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(*words, cwd):
+    return subprocess.Popen([sys.executable, '-m', 'colorizer', 'archive', *map(str, words)], cwd=cwd, env=os.environ | QUIET,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 def archive(*words, cwd):
     "Run to the end: exit status, JSON lines, what was said"
@@ -138,7 +146,8 @@ def test_a_worker_is_killed(cluster, photos, tmp_path):
     dst = tmp_path/'dst'
     run = start('src', dst, '--address', cluster[0], '--json', cwd=tmp_path)
     lines(run, 2)
-    victim = next(o for o in cluster[1].children(recursive=True) if o.name().startswith('ray::MapWorker') or 'ray::MapWorker' in ' '.join(o.cmdline()))
+    victim = next(o for o in cluster[1].children(recursive=True) if o.name().startswith('ray::MapWorker')
+                  or 'ray::MapWorker' in ' '.join(o.cmdline()))
     victim.kill()
     out, err = run.communicate(timeout=600)
     assert run.returncode == 1 and 'Traceback' not in err, err
@@ -172,7 +181,8 @@ def test_the_driver_is_killed_and_other_settings_come(cluster, photos, tmp_path)
     assert not set(stamps(dst).values()) & set(after.values())  # all others were
 
 
-@pytest.mark.parametrize('words, why', [(['nowhere', 'dst'], 'no such folder'), (['src', 'src'], 'never overwritten'), (['src', 'nonsense://dst'], 'no file system'),
+@pytest.mark.parametrize('words, why', [(['nowhere', 'dst'], 'no such folder'), (['src', 'src'], 'never overwritten'),
+                                        (['src', 'nonsense://dst'], 'no file system'),
                                         (['src', 'dst', '--model', 'src/00.jpg'], 'not an ONNX model')])
 def test_bad_usage_is_one_line(photos, words, why, tmp_path):
     status, said, err = archive(*words, cwd=tmp_path)

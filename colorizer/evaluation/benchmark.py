@@ -42,7 +42,7 @@ class Photo:
     def key(self) -> str: return re.sub(r'\.\w+$', '', self.file).replace('/', '__')   # as a file name, without suffix
 
 def file_hash(
-    path: str|Path,
+    path: str | Path,
 ) -> str:  # hexadecimal
     "SHA-256 of a file"
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
@@ -56,9 +56,9 @@ def _names(paths):
 
 # %% ../../nbs/library/benchmark.ipynb #39ce2c24
 def photos_to_judge(
-    paths: Iterable[str|Path],         # photos, or folders of them
-    size: int=256,                     # short side in pixels at which they will be measured
-    left_out: Callable=warnings.warn,  # called with one line for each photo that can't be measured
+    paths: Iterable[str | Path],         # photos, or folders of them
+    size: int = 256,                     # short side in pixels at which they will be measured
+    left_out: Callable = warnings.warn,  # called with one line for each photo that can't be measured
 ) -> list[Photo]:
     "The colour photos at `paths`. `ValueError` if there is none"
     found, good = find_photos(*paths), []
@@ -89,8 +89,8 @@ BASELINES = ('grey', 'mean chroma', EMBEDDED)   # names of systems that do nothi
 def grey_system() -> System: return System('grey', lambda photo, g: grey(g), dict(kind='baseline: the input as it is'))
 
 def mean_system(
-    sources: Iterable[str|Path]|None=None,  # photos, or folders of them; None: the embedded photos
-    size: int=256,                          # short side in pixels at which they are read
+    sources: Iterable[str | Path] | None = None,  # photos, or folders of them; None: the embedded photos
+    size: int = 256,                          # short side in pixels at which they are read
 ) -> System:
     "The baseline of one colour for all: the mean chroma of `sources`, each with equal weight"
     paths = find_photos(*sources) if sources else list(sample_photos().values())
@@ -107,8 +107,8 @@ def mean_system(
 # %% ../../nbs/library/benchmark.ipynb #4d4fb550
 def model_system(
     name: str,
-    path: str|Path|None=None,  # .onnx; None: the model that ships
-    saturation: float=1.,      # factor on its colour
+    path: str | Path | None = None,  # .onnx; None: the model that ships
+    saturation: float = 1.,      # factor on its colour
 ) -> System:
     "One of our own models"
     path = Path(path or default_model())
@@ -119,9 +119,9 @@ def model_system(
 # %% ../../nbs/library/benchmark.ipynb #017ef676
 def weights_system(
     name: str,
-    path: str|Path,        # .safetensors
+    path: str | Path,        # .safetensors
     convert: Callable,     # (weights, path of the ONNX model to write)
-    saturation: float=1.,  # factor on its colour
+    saturation: float = 1.,  # factor on its colour
 ) -> System:
     "The weights of a training run"
     with tempfile.TemporaryDirectory() as tmp:
@@ -132,7 +132,7 @@ def weights_system(
 # %% ../../nbs/library/benchmark.ipynb #02d6d5a7
 def folder_system(
     name: str,
-    folder: str|Path,     # of pictures, searched with its subfolders
+    folder: str | Path,     # of pictures, searched with its subfolders
     photos: list[Photo],  # to be judged
 ) -> System:
     "Pictures that another system made, found by their names. `ValueError` if none has the name of a photo, or two have the same"
@@ -152,8 +152,8 @@ def folder_system(
 # %% ../../nbs/library/benchmark.ipynb #23e14346
 def write_inputs(
     photos: list[Photo],
-    folder: str|Path,     # is made if it isn't there
-    size: int=256,        # short side in pixels
+    folder: str | Path,     # is made if it isn't there
+    size: int = 256,        # short side in pixels
 ) -> list[Path]:          # the PNG files, one for each photo
     "What a system is given, as files"
     folder = Path(folder)
@@ -207,9 +207,9 @@ def _one_by_one(name, words, photos, size, timeout):
 def command_system(
     name: str,
     command: str,        # with {input} and {output}, or {inputs} and {outputs}
-    photos: list[Photo], # to be judged
-    size: int=256,       # short side of the input in pixels
-    timeout: int=3600,   # seconds that one run may take
+    photos: list[Photo],  # to be judged
+    size: int = 256,       # short side of the input in pixels
+    timeout: int = 3600,   # seconds that one run may take
 ) -> System:
     "A system that a command runs. `ValueError` if the command makes no sense or fails at once"
     if '{inputs}' in command and '{outputs}' in command: make = _once_for_all
@@ -224,10 +224,10 @@ def command_system(
 def open_system(
     spec: str,             # 'default', 'grey', 'mean', a model, weights, a folder of results, or 'cmd:…'; 'NAME=' before it names it
     photos: list[Photo],   # to be judged
-    size: int=256,         # short side in pixels
-    saturation: float=1.,  # factor on the colour of our own models
-    mean_from: Iterable[str|Path]|None=None,  # sources of the mean chroma
-    convert: Callable|None=None,  # as in `weights_system`; None: weights are refused
+    size: int = 256,         # short side in pixels
+    saturation: float = 1.,  # factor on the colour of our own models
+    mean_from: Iterable[str | Path] | None = None,  # sources of the mean chroma
+    convert: Callable | None = None,  # as in `weights_system`; None: weights are refused
 ) -> System:
     "The system that a word on the command line means. `ValueError` if there is none"
     named = re.match(r'(?!cmd:)([\w .+-]+)=(.+)', spec, re.S)
@@ -270,7 +270,7 @@ def keep_luma(
 
 # %% ../../nbs/library/benchmark.ipynb #635fd118
 def fitted(
-    picture: Image.Image|np.ndarray,  # what a system gave
+    picture: Image.Image | np.ndarray,  # what a system gave
     truth: np.ndarray,                # uint8 RGB [H,W,3]
 ) -> tuple[np.ndarray, str]:          # uint8 RGB [H,W,3]; its size as given, 'W×H', or '' if that was right
     "A picture at the size of the truth (Lanczos). `PhotoError` if its proportions are off by more than 5 %"
@@ -302,7 +302,7 @@ def _region(o):
 
 # %% ../../nbs/library/benchmark.ipynb #763f6cc5
 def load_regions(
-    path: str|Path,    # .json or .csv
+    path: str | Path,    # .json or .csv
 ) -> list[Region]:
     "Labelled regions. `ValueError` if the file can't be used"
     path, regions = Path(path), []
@@ -385,12 +385,12 @@ def _rows_of(photo, systems, size, regions, lpips, features):
 def evaluate(
     systems: list[System],             # one called 'grey' among them
     photos: list[Photo],
-    size: int=256,                     # short side in pixels at which everything happens
-    regions: Iterable[Region]=(),      # whose hue is checked
-    lpips: Callable|None=None,         # from `lpips_measure`
-    features: Callable|None=None,      # from `fid_features`
-    progress: bool=True,               # show a progress bar on a terminal
-    left_out: Callable=warnings.warn,  # called with one line for each photo that is left out
+    size: int = 256,                     # short side in pixels at which everything happens
+    regions: Iterable[Region] = (),      # whose hue is checked
+    lpips: Callable | None = None,         # from `lpips_measure`
+    features: Callable | None = None,      # from `fid_features`
+    progress: bool = True,               # show a progress bar on a terminal
+    left_out: Callable = warnings.warn,  # called with one line for each photo that is left out
 ) -> list[dict]:                       # for each photo, system and output ('raw' or 'merged')
     "Measure systems on photos. `ValueError` if there is no photo that all of them have a picture of"
     rows = []
@@ -442,8 +442,8 @@ def grouped(
 # %% ../../nbs/library/benchmark.ipynb #c2759a9e
 def summarise(
     rows: list[dict],  # from `evaluate`
-    n: int=2000,       # bootstrap draws
-    seed: int=42,
+    n: int = 2000,       # bootstrap draws
+    seed: int = 42,
 ) -> list[dict]:       # for each system and output: photos, resized, means, margins, `intervals` (95 %), fid where it was measured
     "Means over photos, margins over grey, and the 95 % bootstrap interval of each. An infinite PSNR makes an infinite mean"
     groups, out = grouped(rows), []
@@ -560,11 +560,11 @@ def _probe():
 # %% ../../nbs/library/benchmark.ipynb #c25405a7
 def protocol(
     photos: list[Photo],           # that were measured
-    size: int=256,                 # short side in pixels
-    regions: str|Path|None=None,   # file of labelled regions
-    measures: Iterable[str]=(),    # of 'lpips' and 'fid', those that were measured as well
-    n: int=2000,       # bootstrap draws
-    seed: int=42,
+    size: int = 256,                 # short side in pixels
+    regions: str | Path | None = None,   # file of labelled regions
+    measures: Iterable[str] = (),    # of 'lpips' and 'fid', those that were measured as well
+    n: int = 2000,       # bootstrap draws
+    seed: int = 42,
 ) -> dict:             # all that the figures depend on, and `sha256`, the hash of it
     "What was measured on what, and how"
     p = dict(format=1, photos=[dict(file=p.file, sha256=p.sha256) for p in sorted(photos, key=lambda p: p.file)],
@@ -583,7 +583,7 @@ def protocol(
 
 # %% ../../nbs/library/benchmark.ipynb #d49cd6dc
 def write_text(
-    path: str|Path,
+    path: str | Path,
     text: str,
 ) -> None:
     "Write a text file whole or not at all"
@@ -605,7 +605,7 @@ def differences(
 # %% ../../nbs/library/benchmark.ipynb #9b4c7ad0
 def check_protocol(
     p: dict,     # from `protocol`
-    path: str|Path,  # file with the frozen one
+    path: str | Path,  # file with the frozen one
 ) -> None:
     "`ValueError` if a protocol is not the one in the file, or the file holds none"
     try: frozen = json.loads(Path(path).read_text(encoding='utf-8'))
@@ -621,7 +621,7 @@ def _public(row): return {k: v for k, v in row.items() if not k.startswith('_')}
 
 def save_csv(
     rows: list[dict],  # from `evaluate`
-    path: str|Path,    # .csv file, replaced if it is there
+    path: str | Path,    # .csv file, replaced if it is there
 ) -> None:
     "Rows as a CSV file"
     text = io.StringIO(newline='')
@@ -631,7 +631,7 @@ def save_csv(
 
 # %% ../../nbs/library/benchmark.ipynb #c1f818fa
 def to_json(
-    o: dict|list,  # of numbers and words
+    o: dict | list,  # of numbers and words
 ) -> str:
     "JSON; what is infinite or not a number becomes null, and keys with an underscore in front are left out"
     def plain(o):
@@ -643,8 +643,8 @@ def to_json(
 # %% ../../nbs/library/benchmark.ipynb #d2281758
 def worst(
     rows: list[dict],      # of one system and output
-    n: int=12,
-    by: str='ciede2000',   # a column where more is worse
+    n: int = 12,
+    by: str = 'ciede2000',   # a column where more is worse
 ) -> list[dict]:           # the `n` rows with the largest value, largest first
     "The photos that went worst"
     return sorted(rows, key=lambda r: -r[by])[:n]

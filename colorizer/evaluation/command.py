@@ -29,7 +29,7 @@ def _block(heads, columns):
 def fitted_table(
     heads: list[str],                       # one for each line
     columns: list[tuple[str, list[str]]],   # title, cells
-    width: int=80,                          # characters
+    width: int = 80,                          # characters
 ) -> str:
     "A plain table in as many blocks, one below the other, as `width` asks for"
     wrapped = [(textwrap.wrap(title, 14) or [''], cells) for title, cells in columns]
@@ -42,7 +42,7 @@ def fitted_table(
 # %% ../../nbs/library/evaluate_command.ipynb #6be61ad6
 def terminal_table(
     summary: list[dict],  # from `summarise`
-    width: int=80,        # characters
+    width: int = 80,        # characters
 ) -> str:
     "The summary as a plain table: a line for each measure, a column for each system"
     keys = [k for k in COLUMNS if k in summary[0]]
@@ -54,7 +54,7 @@ def terminal_table(
 # %% ../../nbs/library/evaluate_command.ipynb #f50d7584
 def terminal_hues(
     hues: list[dict],  # from `summarise_hues`
-    width: int=80,     # characters
+    width: int = 80,     # characters
 ) -> str:
     "Right hues in percent, raw output, as a plain table"
     names = dict(regions='regions', right='right (%)', grey='left grey (%)', right_20='right within 20° (%)',
@@ -133,7 +133,7 @@ def _printed(summary, rows, p, width=None):
 # %% ../../nbs/library/evaluate_command.ipynb #72ee0029
 def run_evaluate(
     args: argparse.Namespace,      # what the parser of `add_evaluate` understood
-    convert: Callable|None=None,   # as in `open_system`: makes an ONNX model of weights
+    convert: Callable | None = None,   # as in `open_system`: makes an ONNX model of weights
 ) -> int:  # exit status; errors for the user are `ValueError`s of one line
     "`colorizer evaluate`"
     left_out = []

@@ -33,8 +33,8 @@ def shades(
 # %% ../../nbs/library/report.ipynb #9c05f7ea
 def as_uri(
     a: np.ndarray,    # uint8 RGB [H,W,3]
-    side: int=320,    # the longer side in pixels, at most
-    quality: int=80,
+    side: int = 320,    # the longer side in pixels, at most
+    quality: int = 80,
 ) -> str:
     "A picture as a JPEG data URI"
     img, data = Image.fromarray(np.asarray(a)).convert('RGB'), io.BytesIO()
@@ -45,7 +45,7 @@ def as_uri(
 # %% ../../nbs/library/report.ipynb #de0a836d
 def chosen(
     rows: list[dict],  # of one system and output
-    n: int=4,          # photos of each kind, and twice as many of the worst
+    n: int = 4,          # photos of each kind, and twice as many of the worst
 ) -> list[tuple[str, list[dict]]]:   # titles and rows, no row twice
     "The worst photos by CIEDE2000, those around the median, and the best"
     ranked = sorted(rows, key=lambda r: -r['ciede2000'])
@@ -62,7 +62,7 @@ def card(
     photo: Photo,
     systems: list[System],  # without the baselines
     rows: dict[str, dict],  # rows of this photo, raw: system → row
-    size: int=256,  # short side in pixels
+    size: int = 256,  # short side in pixels
 ) -> dict:          # file, pictures
     "What the report shows of one photo: before, the systems, the truth, and where each is wrong"
     truth = truth_of(photo.path, size)
@@ -84,7 +84,7 @@ def strip(
     name: str,
     values: Sequence[float],   # of the photos
     low: float, high: float,   # ends of the axis
-    digits: int=1,
+    digits: int = 1,
 ) -> dict:           # name, median, low and high quartile as text; box, marks and middle for an SVG 1000 wide and 24 high
     "One line of a diagram of distributions"
     v = np.asarray(values, float)
@@ -167,9 +167,9 @@ def report_page(
     photos: list[Photo],     # that they were measured on
     rows: list[dict],        # from `evaluate`
     protocol: dict,          # from `protocol`
-    size: int=256,           # short side in pixels
-    left_out: Sequence[str]=(),   # a line for each photo that was left out
-    n: int=4,                # photos of each kind
+    size: int = 256,           # short side in pixels
+    left_out: Sequence[str] = (),   # a line for each photo that was left out
+    n: int = 4,                # photos of each kind
 ) -> str:                    # HTML
     "The report as one page"
     summary, hues = summarise(rows), summarise_hues(rows)
@@ -191,9 +191,9 @@ def blind_page(
     system: System,          # whose pictures are shown beside the real ones
     photos: list[Photo],
     protocol: dict,          # from `protocol`
-    size: int=256,           # short side in pixels
-    n: int=40,               # pairs, drawn from the photos
-    seed: int=42,            # of that draw
+    size: int = 256,           # short side in pixels
+    n: int = 40,               # pairs, drawn from the photos
+    seed: int = 42,            # of that draw
 ) -> str:                    # HTML
     "Pairs of a real and a coloured photo, as one page that counts which is taken for real"
     drawn, pairs = np.random.default_rng(seed).permutation(len(photos))[:n], []

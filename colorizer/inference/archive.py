@@ -32,7 +32,7 @@ from .disk import whole_file
 class Place:
     "A folder on any file system that fsspec knows; names in it are relative, with `/`."
     def __init__(self,
-        url,  # path or URL; what to log in with comes from the environment, as the file system's own library reads it
+        url: str | Path,  # path or URL; what to log in with comes from the environment, as the file system's own library reads it
     ):
         try: self.fs, root = fsspec.core.url_to_fs(str(url), use_listings_cache=False)
         except (ImportError, ValueError) as e: raise PhotoError(f'{url}: no file system for it here ({e})') from None
@@ -40,9 +40,9 @@ class Place:
 
         self.everywhere = self.root if self.local else self.url  # for other processes, which stand in other folders
 
-    def path(self, name): return f'{self.root}/{name}'
-    def read(self, name) -> bytes: return self.fs.cat_file(self.path(name))
-    def size(self, name): return _size(self.fs, self.path(name))
+    def path(self, name: str) -> str: return f'{self.root}/{name}'
+    def read(self, name: str) -> bytes: return self.fs.cat_file(self.path(name))
+    def size(self, name: str) -> int: return _size(self.fs, self.path(name))
 
 def _size(fs, path):
     "Bytes of a file; None if there is none"
@@ -55,9 +55,9 @@ OBJECT_STORES = {'s3', 's3a', 'gs', 'gcs', 'abfs', 'abfss', 'az', 'memory'}
 
 @patch
 def write(self: Place,
-    name,  # in this place
-    data,  # bytes
-):
+    name: str,  # in this place
+    data: bytes,  # bytes
+) -> None:
     "Write a file whole."
     path = self.path(name)
     if self.local:
@@ -98,8 +98,8 @@ def _walk(place, bad):
 
 # %% ../../nbs/library/archive.ipynb #79babd48
 def list_photos(
-    src,  # Place of the photos
-    dst=None,  # Place of the results, which may be inside
+    src: Place,  # Place of the photos
+    dst: Place | None = None,  # Place of the results, which may be inside
 ) -> tuple:  # (name, stamp) of photos, in order; (name, reason) for what can't be read
     "The photos of an archive."
     if not src.fs.isdir(src.root): raise PhotoError(f'{src.url}: no such folder. Check its name, and that this machine may read it')
@@ -154,7 +154,7 @@ def _read_table(dst, name):
     except pa.ArrowInvalid: raise PhotoError(f'{dst.path(name)}: damaged. Take it away; what is in it will be done again') from None
 
 def read_record(
-    dst,  # Place of results
+    dst: Place,  # Place of results
 ) -> list:  # rows, oldest first
     "All that earlier runs have noted."
     with ThreadPoolExecutor(16) as ex: rows = [o for rows in ex.map(lambda o: _read_table(dst, o), [TABLE, *_parts(dst)]) for o in rows]
@@ -167,19 +167,20 @@ def _folder_record(dst):
         for line in dst.read(RECORD).decode(errors='replace').splitlines():
             with suppress(ValueError, KeyError, TypeError):
                 o = json.loads(line)
-                rows.append(empty | dict(status='coloured', result=o['result'], fingerprint=o['photo'], sha256=o['sha256'], bytes=o['bytes']))
+                rows.append(empty | dict(status='coloured', result=o['result'], fingerprint=o['photo'], sha256=o['sha256'],
+                                         bytes=o['bytes']))
     return rows
 
 # %% ../../nbs/library/archive.ipynb #8be95a38
 KNOWN = 'fingerprint', 'sha256', 'bytes'
 
 def plan(
-    photos,  # (name, stamp), from `list_photos`
-    there,  # result → bytes, for all files at the place for results
-    record,  # rows, from `read_record`
-    settings,  # hash of the settings
-    skip_colour=False,  # whether photos in colour are left alone
-    force=False,  # do all of it again
+    photos: list,  # (name, stamp), from `list_photos`
+    there: dict,  # result → bytes, for all files at the place for results
+    record: list,  # rows, from `read_record`
+    settings: str,  # hash of the settings
+    skip_colour: bool = False,  # whether photos in colour are left alone
+    force: bool = False,  # do all of it again
 ) -> tuple:  # what is to be done, as dicts; rows of what is done or can't be
     "What an archive still needs."
     known, todo, rows, names = {}, [], [], {k for k, _ in photos}
@@ -187,8 +188,11 @@ def plan(
     for name, stamp in photos:
         result = result_path(Path(name), Path(), Path()).as_posix()
         old, row = known.get(result, []), dict(path=name, result=result, stamp=stamp)
-        if result != name and result in names: rows.append(_row(row, status='failed', reason=f'{name}: its result would be {result}, which is the name of another photo. Rename one'))
-        elif not force and (o := _unchanged(old, stamp, settings, there.get(result), skip_colour)): rows.append(o | dict(path=name, status='done before', seconds=0., cpu=0.))
+        if result != name and result in names:
+            rows.append(_row(row, status='failed',
+                             reason=f'{name}: its result would be {result}, which is the name of another photo. Rename one'))
+        elif not force and (o := _unchanged(old, stamp, settings, there.get(result), skip_colour)):
+            rows.append(o | dict(path=name, status='done before', seconds=0., cpu=0.))
         else: todo.append(row | dict(known=[{k: o[k] for k in KNOWN} for o in old if o['sha256']]))
     return todo, rows
 
@@ -211,20 +215,22 @@ def _unchanged(
 class Worker:
     "Colours the photos of an archive, a block at a time. Ray Data makes as many as there is room for."
     def __init__(self,
-        src, dst,  # URLs
-        settings,  # what the results depend on: those of the machine that started the run
-        run,  # its name
+        src: str, dst: str,  # URLs
+        settings: str,  # what the results depend on: those of the machine that started the run
+        run: str,  # its name
         model: bytes | str | None = None,  # an ONNX file or its bytes; None: the one in the package
-        look=None,  # more arguments for `Colorizer`
-        skip_colour=False, force=False,
-        max_pixels=None,  # largest photo that is opened
-        retries=2,  # after the first try
+        look: dict | None = None,  # more arguments for `Colorizer`
+        skip_colour: bool = False, force: bool = False,
+        max_pixels: int | None = None,  # largest photo that is opened
+        retries: int = 2,  # after the first try
     ):
         self.src, self.dst, self.run, self.settings = Place(src), Place(dst), run, settings
         self.skip_colour, self.force, self.retries, self.key = skip_colour, force, retries, fingerprint(b'', settings)
         if max_pixels: Image.MAX_IMAGE_PIXELS = (max_pixels + 1)//2  # Pillow takes twice that
         self.colorizer, self.name = self._session(model, dict(threads=1) | (look or {})), f'{platform.node()}:{os.getpid()}'
-        if settings_of(self.colorizer) != settings: raise ModelError(f'{self.name}: has another model or another version than the machine that started the run. Install the same colorizer everywhere')
+        if settings_of(self.colorizer) != settings:
+            raise ModelError(f'{self.name}: has another model or another version than the machine that started the run. Install the same '
+                             f'colorizer everywhere')
 
     def _session(self, model, look):
         "A `Colorizer`; a model that came as bytes need not be a file on this machine"
@@ -236,7 +242,7 @@ class Worker:
 # %% ../../nbs/library/archive.ipynb #387488d2
 @patch
 def colour(self: Worker,
-    item,  # dict with path, result, stamp and known, from `plan`
+    item: dict,  # dict with path, result, stamp and known, from `plan`
 ) -> tuple:  # its row; the result's bytes, or None if there is nothing to write
     "Colour a photo, unless that is done."
     start, cpu, row, data = time.perf_counter(), time.process_time(), _row(item, settings=self.key, worker=self.name), None
@@ -250,7 +256,8 @@ def _colour(self: Worker, item, row):
     row['fingerprint'] = fingerprint(photo, self.settings)
     if done := self._known_result(item, row['fingerprint']): return row.update(done)
     out = io.BytesIO()
-    said = colorize_file(self.colorizer, photo, out, FORMATS[Path(item['result']).suffix.lower()], name=item['path'], skip_colour=self.skip_colour)
+    said = colorize_file(self.colorizer, photo, out, FORMATS[Path(item['result']).suffix.lower()], name=item['path'],
+                         skip_colour=self.skip_colour)
     row.update(status=said['status'], reason='; '.join(said['notes']) or None, width=said['size'][0], height=said['size'][1])
     if said['status'] == 'skipped': return None
     return self._sign(row, out.getvalue())
@@ -273,7 +280,8 @@ def _known_result(self: Worker, item, key):
     raise PhotoError(f'{item["result"]}: exists already, and was not made by colorizer or was changed since. Take it away, or add --force')
 
 # %% ../../nbs/library/archive.ipynb #7f02c3f8
-_FINAL = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ELOOP}
+_FINAL = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
+          errno.ELOOP}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 @patch
@@ -299,7 +307,8 @@ class _Held:
     "Rows and results of a block that are not written yet"
     def __init__(self, worker, block):
         self.worker, self.name, self.rows, self.done = worker, f'{worker.run}/{block:06}', [], []
-        self.next = 1 + max([int(o.split('-')[-1].split('.')[0]) for o in _parts(worker.dst, worker.run) if f'{self.name}-' in o], default=-1)
+        self.next = 1 + max([int(o.split('-')[-1].split('.')[0]) for o in _parts(worker.dst, worker.run) if f'{self.name}-' in o],
+                            default=-1)
         self.bytes, self.since = 0, time.monotonic()
 
     def add(self, row, data):
@@ -322,7 +331,8 @@ class _Held:
     def _place(self, row, data):
         try: self.worker._patiently(self.worker.dst.write, row['result'], data)
         except Exception as e:
-            if getattr(e, 'errno', None) in _FULL: raise PhotoError(f'{self.worker.dst.url}: cannot be written ({e.strerror}). Make room; the same command goes on') from None
+            if getattr(e, 'errno', None) in _FULL:
+                raise PhotoError(f'{self.worker.dst.url}: cannot be written ({e.strerror}). Make room; the same command goes on') from None
             return row.update(status='failed', reason=_reason(e, row['path']), bytes=None, sha256=None)
         return True
 
@@ -333,12 +343,15 @@ def __call__(self: Worker,
 ):  # pyarrow table of rows
     "Colour a block of photos."
     items, block = table.to_pylist(), table['block'][0].as_py()
-    before = {o['path']: o for name in _parts(self.dst, self.run) if f'/{block:06}-' in name for o in _read_table(self.dst, name) if o['sha256']}
+    before = {o['path']: o for name in _parts(self.dst, self.run) if f'/{block:06}-' in name
+              for o in _read_table(self.dst, name) if o['sha256']}
     held, tries = _Held(self, block), _Tries(self, block)
     for item in items:
         old = before.get(item['path'])
         if old: item['known'].append({k: old[k] for k in KNOWN})
-        if tries.give_up(item['path']): row, data = _row(item, settings=self.key, worker=self.name, status='failed', reason=f'{item["path"]}: workers die of it. Is it very large, or made to do harm?', seconds=0.), None
+        if tries.give_up(item['path']):
+            row, data = _row(item, settings=self.key, worker=self.name, status='failed',
+                             reason=f'{item["path"]}: workers die of it. Is it very large, or made to do harm?', seconds=0.), None
         else: row, data = self.colour(item)
         if old and row['status'] == 'done before': row = old  # by whoever had this block before
         held.add(row, data)
@@ -359,7 +372,8 @@ class _Tries:
         self.careful = self.begun > 1
         self._write()
 
-    def _write(self, at=None): self.worker._patiently(self.worker.dst.write, self.name, json.dumps(dict(begun=self.begun, at=at, deaths=self.deaths)).encode())
+    def _write(self, at=None):
+        self.worker._patiently(self.worker.dst.write, self.name, json.dumps(dict(begun=self.begun, at=at, deaths=self.deaths)).encode())
 
     def give_up(self, path):
         "Whether a photo is not to be tried again; notes that it is tried"
@@ -440,9 +454,9 @@ _ALONE = dict(RAY_AUTH_MODE='token', RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0',  # w
 
 @contextmanager
 def ray_at(
-    address=None,  # of a Ray cluster; None: one on this machine, for as long as the block lasts
-    cpus=1,  # that the one on this machine may use
-):
+    address: str | None = None,  # of a Ray cluster; None: one on this machine, for as long as the block lasts
+    cpus: int = 1,  # that the one on this machine may use
+) -> Iterator:
     "Ray, connected or started. What it reads from the environment is read when it is first imported."
     for k, v in (_ALWAYS if address else _ALWAYS | _ALONE | dict(RAY_AUTH_TOKEN=secrets.token_hex(32))).items(): os.environ.setdefault(k, v)
     import ray
@@ -457,16 +471,18 @@ def _init(ray, options, tries=2):
     except Exception as e:  # Ray raises just that
         ray.shutdown()
         if tries > 1 and 'timed out' in str(e): return _init(ray, options, tries - 1)
-        raise PhotoError(f'Ray cannot be reached or started ({" ".join(str(e).split())[:200]}). ' + ('Check --address, and RAY_AUTH_MODE and RAY_AUTH_TOKEN if it wants a token' if 'address' in options and options['address'] != 'local' else 'Is the machine very busy? Try again')) from None
+        raise PhotoError(f'Ray cannot be reached or started ({" ".join(str(e).split())[:200]}). '
+                         + ('Check --address, and RAY_AUTH_MODE and RAY_AUTH_TOKEN if it wants a token' if 'address' in options
+                            and options['address'] != 'local' else 'Is the machine very busy? Try again')) from None
 
 # %% ../../nbs/library/archive.ipynb #3fcbf6d7
 def colour_everywhere(
-    todo,  # from `plan`
-    options,  # keyword arguments for `Worker`
-    workers=(1, 1),  # the smallest and largest number of them
-    cpus=1,  # for each worker
-    gpus=0,  # for each worker
-):  # yields rows as blocks are through
+    todo: list,  # from `plan`
+    options: dict,  # keyword arguments for `Worker`
+    workers: tuple = (1, 1),  # the smallest and largest number of them
+    cpus: int = 1,  # for each worker
+    gpus: int = 0,  # for each worker
+) -> Iterator:  # yields rows as blocks are through
     "Colour photos with Ray Data, which has to be there: see `ray_at`."
     import ray.data
     from ray.exceptions import RayError
@@ -475,7 +491,8 @@ def colour_everywhere(
     context.enable_progress_bars = context.print_on_execution_start = False
     blocks = _blocks(todo, workers[1])
     pool = ray.data.ActorPoolStrategy(min_size=min(workers[0], len(blocks)), max_size=min(workers[1], len(blocks)))
-    ds = ray.data.from_arrow(blocks).map_batches(Worker, fn_constructor_kwargs=options, batch_size=None, batch_format='pyarrow', compute=pool, num_cpus=cpus, num_gpus=gpus)
+    ds = ray.data.from_arrow(blocks).map_batches(Worker, fn_constructor_kwargs=options, batch_size=None, batch_format='pyarrow',
+                                                 compute=pool, num_cpus=cpus, num_gpus=gpus)
     try:
         for rows in ds.iter_batches(batch_size=None, batch_format='pyarrow', prefetch_batches=0): yield from rows.to_pylist()
     except RayError as e: raise PhotoError(_what_ray_says(e)) from None
@@ -493,22 +510,25 @@ def _blocks(todo: list, workers: int) -> list:
 def _what_ray_says(e):
     "The exception in the worker, of all that Ray tells about it"
     lines = [o.strip() for o in str(e).splitlines() if o.strip()]
-    said = next((o for o in reversed(lines) if any(k in o for k in ('PhotoError: ', 'ModelError: ', 'OSError: '))), lines[-1] if lines else type(e).__name__)
+    said = next((o for o in reversed(lines) if any(k in o for k in ('PhotoError: ', 'ModelError: ', 'OSError: '))),
+                lines[-1] if lines else type(e).__name__)
     return said.split('Error: ', 1)[-1]
 
 # %% ../../nbs/library/archive.ipynb #a7d597b6
 class ArchiveRun:
     "A run over an archive: what is done, what isn't, and the table at the end."
     def __init__(self,
-        src, dst,  # paths or URLs of the photos and of the results
+        src: str | Path, dst: str | Path,  # paths or URLs of the photos and of the results
         model=None,  # ONNX file; the one in the package if None
-        skip_colour=False, force=False, max_pixels=None, retries=2,  # as for `Worker`
+        skip_colour: bool = False, force: bool = False, max_pixels: int | None = None, retries: int = 2,  # as for `Worker`
         **look,  # size, saturation, providers, threads: as for `Colorizer`
     ):
         self.src, self.dst, look = Place(src), Place(dst), dict(threads=1) | look
-        if self.src.root == self.dst.root and type(self.src.fs) is type(self.dst.fs): raise PhotoError(f'{dst}: this is the place of the photos, and those are never overwritten. Choose another')
+        if self.src.root == self.dst.root and type(self.src.fs) is type(self.dst.fs):
+            raise PhotoError(f'{dst}: this is the place of the photos, and those are never overwritten. Choose another')
         settings = settings_of(Colorizer(model, **look))  # a model that can't be used shows here
-        self.options = dict(src=self.src.everywhere, dst=self.dst.everywhere, settings=settings, model=model and os.path.abspath(model), look=look, run=time.strftime('%Y%m%d-%H%M%S-', time.gmtime()) + uuid.uuid4().hex[:6],
+        self.options = dict(src=self.src.everywhere, dst=self.dst.everywhere, settings=settings, model=model and os.path.abspath(model),
+                            look=look, run=time.strftime('%Y%m%d-%H%M%S-', time.gmtime()) + uuid.uuid4().hex[:6],
                             skip_colour=skip_colour, force=force, max_pixels=max_pixels, retries=retries)
         self.gpus = int(look.get('providers') in ('cuda', 'tensorrt'))  # one for each worker
         photos, bad = list_photos(self.src, self.dst)
@@ -557,7 +577,8 @@ def _colour(self: ArchiveRun, address, least, most, cpus):
     "Rows of the photos that are coloured now"
     if not address and not self.gpus: yield from colour_here(self.todo, self.options, most or max(1, cores()//cpus))
     else:
-        options = self.options | dict(model=self.options['model'] and Path(self.options['model']).read_bytes())  # other machines lack the file
+        # other machines lack the file
+        options = self.options | dict(model=self.options['model'] and Path(self.options['model']).read_bytes())
         with ray_at(address, (most or cores())*cpus) as ray:
             most = max(least or 1, most or int(ray.cluster_resources().get('CPU', 1)//cpus))
             yield from colour_everywhere(self.todo, options, (least or 1, most), cpus, self.gpus)
@@ -569,7 +590,8 @@ def _finish(self: ArchiveRun, rows):
     last = {}
     for o in self.record + rows:
         old = last.get(o['result'] or o['path'])
-        if o['status'] == 'failed' and old and old['sha256']: o = o | {k: old[k] for k in KNOWN}  # the result of an earlier run is still ours
+        # the result of an earlier run is still ours
+        if o['status'] == 'failed' and old and old['sha256']: o = o | {k: old[k] for k in KNOWN}
         last[o['result'] or o['path']] = o
     table = [o | dict(path=o['path'] or o['result']) for o in last.values()]  # the folder command knows results only
     self.dst.write(TABLE, _to_parquet(sorted(table, key=lambda o: o['path'])))

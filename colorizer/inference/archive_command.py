@@ -73,7 +73,8 @@ def run_archive(
     with only_our_words(), open(os.devnull, 'w') as nowhere, redirect_stdout(nowhere):  # Ray prints on both streams
         pace = _Pace(len(archive.todo))
         try:
-            for row in archive.run(args.address, args.min_workers, most, args.threads): _note_row(row, args, pace, counts, failed, notes, out)
+            for row in archive.run(args.address, args.min_workers, most, args.threads):
+                _note_row(row, args, pace, counts, failed, notes, out)
         except KeyboardInterrupt:
             say('what is done is kept. The same command resumes the work')
             raise

@@ -79,8 +79,8 @@ class Job:
     def __init__(self,
         photo: str,                      # its path, as it was given
         target: Path,
-        record: 'Record|None'=None,
-        source: str|bytes|None=None,     # where to read it from; None: `photo`
+        record: 'Record|None' = None,
+        source: str | bytes | None = None,     # where to read it from; None: `photo`
     ):
         self.photo, self.target, self.record, self.source = photo, target, record, source or photo
 
@@ -208,7 +208,7 @@ class Batch:
         from colorizer.inference.folders import settings_of
         return settings_of(self.colorizer, **dict(hints=self.args.hint) if self.args.hint else {})
 
-    def key(self, job: Job) -> str|None:
+    def key(self, job: Job) -> str | None:
         "The fingerprint of a photo; None if nobody keeps a record, or if it can't be read, which shows again later"
         from colorizer.inference.folders import fingerprint
         try: return fingerprint(job.photo, self.settings) if job.record else None
@@ -285,7 +285,7 @@ def _reduced(a):
 def comparison_sheet(
     img: 'Image.Image',       # as it was given
     coloured: 'Image.Image',
-    tile: int=800,            # width of each picture in pixels, at most
+    tile: int = 800,            # width of each picture in pixels, at most
 ) -> 'Picture':
     "Grey and coloured side by side, and the original as well if it has colour"
     from colorizer.inference.colour import split

@@ -18,7 +18,8 @@ from fastcore.basics import patch
 from torch import nn
 from ..inference.colour import chroma_of, luma_of, rgb_of
 from .narrow_decoder import NarrowDecoder
-from .small_encoder import EfficientNetEncoder, MobileNetEncoder, _lite2_channels, _lite2_weights, _mobilenet_channels, _quick_gradients
+from colorizer.training.small_encoder import (EfficientNetEncoder, MobileNetEncoder, _lite2_channels, _lite2_weights, _mobilenet_channels,
+    _quick_gradients)
 from .weights import UnetError, _load, read_weights
 
 # %% ../../nbs/course/02_architecture.ipynb #4493a5bf
@@ -26,22 +27,22 @@ def _dynamic_unet(state, n_out):
     "fastai's DynamicUnet on a ResNet-34 (`state`: torchvision's layout) for one grey channel, as it comes"
     resnet = torchvision.models.resnet34(weights=None)
     if state is not None: _load(resnet, state, 'ResNet-34')
-    body = create_body(resnet, n_in=1, pretrained=True, cut=-2) # pretrained: the first layer's weights are summed, not drawn anew
-    return DynamicUnet(body, n_out, (64,64))
+    body = create_body(resnet, n_in=1, pretrained=True, cut=-2)  # pretrained: the first layer's weights are summed, not drawn anew
+    return DynamicUnet(body, n_out, (64, 64))
 
 # %% ../../nbs/course/02_architecture.ipynb #d6b04b2d
 class ResNetEncoder(nn.Module):
     "The encoder of a DynamicUnet, giving the features that its cross connections take, and the last one"
     def __init__(self,
-        layers:nn.Module, # the encoder's layers in order
-        taps:tuple, # indices of the layers whose output is handed over
+        layers: nn.Module,  # the encoder's layers in order
+        taps: tuple,  # indices of the layers whose output is handed over
     ):
         super().__init__()
-        self.layers,self.taps = layers,sorted(taps)
+        self.layers, self.taps = layers, sorted(taps)
 
-    def forward(self, grey:torch.Tensor)->list[torch.Tensor]:
-        x,maps = (grey-.449)/.226, [] # ImageNet's mean and deviation, the channels averaged
-        for i,layer in enumerate(self.layers):
+    def forward(self, grey: torch.Tensor) -> list[torch.Tensor]:
+        x, maps = (grey-.449)/.226, []  # ImageNet's mean and deviation, the channels averaged
+        for i, layer in enumerate(self.layers):
             x = layer(x)
             if i in self.taps: maps.append(x)
         return maps + [x]
@@ -52,26 +53,27 @@ class _Stored:
     stored = None
 
 class DynamicDecoder(nn.Module):
-    "The decoder of a DynamicUnet with the features handed over as arguments: same layers, same result, no hooks, so it exports and compiles"
-    def __init__(self, dynamic:DynamicUnet):
+    """The decoder of a DynamicUnet with the features handed over as arguments: same layers, same result, no hooks, so it exports and
+    compiles"""
+    def __init__(self, dynamic: DynamicUnet):
         super().__init__()
         layers = list(dynamic.layers)
         self.middle = nn.Sequential(*layers[1:4])
         self.blocks = nn.ModuleList([o for o in layers if isinstance(o, UnetBlock)])
         for b in self.blocks: b.hook = _Stored()
         self.shuffle = next(o for o in layers if isinstance(o, PixelShuffle_ICNR))
-        self.last,self.out = layers[-3],layers[-2]
+        self.last, self.out = layers[-3], layers[-2]
 
 # %% ../../nbs/course/02_architecture.ipynb #aaf3b294
 @patch
-def forward(self:DynamicDecoder,
-    maps:list[torch.Tensor], # the encoder's feature maps, from 1/2 to 1/32
-    grey:torch.Tensor, # the input [N,1,H,W]: DynamicUnet's last cross connection
-)->torch.Tensor: # [N,n_out,H,W]
+def forward(self: DynamicDecoder,
+    maps: list[torch.Tensor],  # the encoder's feature maps, from 1/2 to 1/32
+    grey: torch.Tensor,  # the input [N,1,H,W]: DynamicUnet's last cross connection
+) -> torch.Tensor:  # [N,n_out,H,W]
     "From 1/32 up to the full size, then once more with the input beside it"
-    *cross,x = maps
+    *cross, x = maps
     x = self.middle(x)
-    for block,c in zip(self.blocks, reversed(cross)):
+    for block, c in zip(self.blocks, reversed(cross)):
         block.hook.stored = c
         x = block(x)
         block.hook.stored = None
@@ -81,56 +83,57 @@ def forward(self:DynamicDecoder,
 def _without_hooks(dynamic):
     "Encoder and decoder that share the layers of a DynamicUnet"
     dynamic.sfs.remove()
-    return ResNetEncoder(dynamic.layers[0], (2,4,5,6)), DynamicDecoder(dynamic)
+    return ResNetEncoder(dynamic.layers[0], (2, 4, 5, 6)), DynamicDecoder(dynamic)
 
 # %% ../../nbs/course/02_architecture.ipynb #55cd7c27
 def rgb_to_ycbcr(
-    rgb:torch.Tensor, # [N,3,H,W], 0..1
-)->tuple[torch.Tensor,torch.Tensor]: # luma [N,1,H,W] in 0..1, chroma (Cb, Cr) [N,2,H,W] in -0.5..0.5
+    rgb: torch.Tensor,  # [N,3,H,W], 0..1
+) -> tuple[torch.Tensor, torch.Tensor]:  # luma [N,1,H,W] in 0..1, chroma (Cb, Cr) [N,2,H,W] in -0.5..0.5
     "Split RGB into BT.601 luma and chroma (full range, as in JPEG: ITU-T T.871)"
-    r,g,b = rgb.split(1, dim=1)
+    r, g, b = rgb.split(1, dim=1)
     y = luma_of(r, g, b)
     return y, torch.cat(chroma_of(y, r, b), dim=1)
 
 # %% ../../nbs/course/02_architecture.ipynb #529251e1
 def ycbcr_to_rgb(
-    y:torch.Tensor, # luma [N,1,H,W]
-    chroma:torch.Tensor, # (Cb, Cr) [N,2,H,W]
-)->torch.Tensor: # RGB [N,3,H,W], not clipped: gradients must not die at the border of the gamut
+    y: torch.Tensor,  # luma [N,1,H,W]
+    chroma: torch.Tensor,  # (Cb, Cr) [N,2,H,W]
+) -> torch.Tensor:  # RGB [N,3,H,W], not clipped: gradients must not die at the border of the gamut
     "Inverse of `rgb_to_ycbcr`"
-    cb,cr = chroma.split(1, dim=1)
+    cb, cr = chroma.split(1, dim=1)
     return torch.cat(rgb_of(y, cb, cr), dim=1)
 
 # %% ../../nbs/course/02_architecture.ipynb #4d6abbcd
 class ColorUnet(nn.Module):
-    "Grey in, RGB out. With the chroma head the network predicts (Cb, Cr) and the input's luma is kept; with the rgb head it predicts all three channels"
+    """Grey in, RGB out. With the chroma head the network predicts (Cb, Cr) and the input's luma is kept; with the rgb head it predicts all
+    three channels"""
     def __init__(self,
-        encoder:nn.Module, # grey [N,1,H,W] → list of feature maps
-        decoder:nn.Module, # (feature maps, grey) → [N,2,H,W] or [N,3,H,W]
-        head:str='chroma', # what the decoder gives: 'chroma' or 'rgb'
-        config:dict|None=None, # what `create_unet` needs to build it again
+        encoder: nn.Module,  # grey [N,1,H,W] → list of feature maps
+        decoder: nn.Module,  # (feature maps, grey) → [N,2,H,W] or [N,3,H,W]
+        head: str = 'chroma',  # what the decoder gives: 'chroma' or 'rgb'
+        config: dict | None = None,  # what `create_unet` needs to build it again
     ):
         super().__init__()
-        self.encoder,self.decoder,self.head,self.config = encoder,decoder,head,dict(config or {})
+        self.encoder, self.decoder, self.head, self.config = encoder, decoder, head, dict(config or {})
 
-    def raw(self, grey:torch.Tensor)->torch.Tensor: return self.decoder(self.encoder(grey), grey)
+    def raw(self, grey: torch.Tensor) -> torch.Tensor: return self.decoder(self.encoder(grey), grey)
 
 # %% ../../nbs/course/02_architecture.ipynb #31e4c8fd
 @patch
-def forward(self:ColorUnet,
-    grey:torch.Tensor, # luma [N,1,H,W], 0..1, any H and W
-)->torch.Tensor: # RGB [N,3,H,W], not clipped
+def forward(self: ColorUnet,
+    grey: torch.Tensor,  # luma [N,1,H,W], 0..1, any H and W
+) -> torch.Tensor:  # RGB [N,3,H,W], not clipped
     "Colour a batch"
-    h,w = grey.shape[-2:]
+    h, w = grey.shape[-2:]
     pad = F.pad(grey, (0, -w%32, 0, -h%32), mode='replicate') if h%32 or w%32 else grey
     out = self.raw(pad)[..., :h, :w].float()
     return ycbcr_to_rgb(grey.float(), out) if self.head == 'chroma' else out
 
 # %% ../../nbs/course/02_architecture.ipynb #1e875da1
 @patch
-def chroma(self:ColorUnet,
-    grey:torch.Tensor, # luma [N,1,H,W], 0..1, H and W multiples of 32
-)->torch.Tensor: # (Cb, Cr) [N,2,H,W]
+def chroma(self: ColorUnet,
+    grey: torch.Tensor,  # luma [N,1,H,W], 0..1, H and W multiples of 32
+) -> torch.Tensor:  # (Cb, Cr) [N,2,H,W]
     "The colour alone: what is exported for inference"
     out = self.raw(grey)
     return out if self.head == 'chroma' else rgb_to_ycbcr(out)[1]
@@ -145,48 +148,50 @@ def _start_grey(decoder):
 # %% ../../nbs/course/02_architecture.ipynb #b5d64ca7
 def _pretrained(name, pretrained, weights):
     "ImageNet weights for the encoder `name` and the metadata of their file"
-    if weights is None and not pretrained: return None,{}
+    if weights is None and not pretrained: return None, {}
     if name == 'efficientnet_lite2': return _lite2_weights(weights)
     if weights is not None: return read_weights(weights)
     try: return getattr(torchvision.models, name)(weights='IMAGENET1K_V1').state_dict(), {}
     except (OSError, RuntimeError) as e:
-        raise UnetError(f"the ImageNet weights of {name} could not be downloaded: give a local file as encoder weights, or go without pretraining") from e
+        raise UnetError(f"the ImageNet weights of {name} could not be downloaded: give a local file as encoder weights, or go "
+                        f"without pretraining") from e
 
 # %% ../../nbs/course/02_architecture.ipynb #abe03694
-ARCHITECTURES = ('efficientnet_lite2','mobilenet_v2','resnet34')
+ARCHITECTURES = ('efficientnet_lite2', 'mobilenet_v2', 'resnet34')
 
 def _parts(name, state, n_out, norm, tf_padding):
     "Encoder and decoder of the network `name`"
     if name == 'resnet34': return _without_hooks(_dynamic_unet(state, n_out))
-    encoder,channels = (EfficientNetEncoder(state),_lite2_channels) if name == 'efficientnet_lite2' else (MobileNetEncoder(state, tf_padding),_mobilenet_channels)
+    encoder, channels = (EfficientNetEncoder(state),
+                         _lite2_channels) if name == 'efficientnet_lite2' else (MobileNetEncoder(state, tf_padding), _mobilenet_channels)
     return _quick_gradients(encoder), NarrowDecoder(channels, n_out, norm=norm)
 
 
 # %% ../../nbs/course/02_architecture.ipynb #0a3a8ffd
 def create_unet(
-    name:str='efficientnet_lite2', # that or 'mobilenet_v2' (narrow decoder), or 'resnet34' (fastai's DynamicUnet, the article's)
-    pretrained:bool=True, # ImageNet weights for the encoder: from `weights`, else from the package that holds them or downloaded by torchvision
-    weights:str|Path|None=None, # a local file in timm's (efficientnet_lite2) or torchvision's layout
-    head:str='chroma', # 'chroma': luma kept, (Cb, Cr) predicted; 'rgb': as in the article
-    norm:bool=True, # BatchNorm in the narrow decoder; False for weights with it folded
-    tf_padding:bool|None=None, # SAME padding in MobileNetV2; None: as the weights file's metadata says, else no
-)->ColorUnet: # model: grey [N,1,H,W] → RGB [N,3,H,W]
+    name: str = 'efficientnet_lite2',  # that or 'mobilenet_v2' (narrow decoder), or 'resnet34' (fastai's DynamicUnet, the article's)
+    pretrained: bool = True,  # ImageNet weights for the encoder: from `weights`, else from their package, or downloaded by torchvision
+    weights: str | Path | None = None,  # a local file in timm's (efficientnet_lite2) or torchvision's layout
+    head: str = 'chroma',  # 'chroma': luma kept, (Cb, Cr) predicted; 'rgb': as in the article
+    norm: bool = True,  # BatchNorm in the narrow decoder; False for weights with it folded
+    tf_padding: bool | None = None,  # SAME padding in MobileNetV2; None: as the weights file's metadata says, else no
+) -> ColorUnet:  # model: grey [N,1,H,W] → RGB [N,3,H,W]
     "A U-Net that colours. Raises `UnetError` on an unknown name or weights that don't fit"
     if name not in ARCHITECTURES: raise UnetError(f"unknown architecture {name!r}: use one of {', '.join(ARCHITECTURES)}")
-    if head not in ('chroma','rgb'): raise UnetError(f"unknown head {head!r}: use chroma or rgb")
-    state,meta = _pretrained(name, pretrained, weights)
+    if head not in ('chroma', 'rgb'): raise UnetError(f"unknown head {head!r}: use chroma or rgb")
+    state, meta = _pretrained(name, pretrained, weights)
     if tf_padding is None: tf_padding = name == 'mobilenet_v2' and 'padding' in meta
-    try: encoder,decoder = _parts(name, state, 2 if head == 'chroma' else 3, norm, tf_padding)
+    try: encoder, decoder = _parts(name, state, 2 if head == 'chroma' else 3, norm, tf_padding)
     except UnetError as e: raise UnetError(f"{weights}: {e}") from e
     if head == 'chroma': _start_grey(decoder)
     return ColorUnet(encoder, decoder, head, dict(name=name, head=head, norm=norm, tf_padding=bool(tf_padding)))
 
 # %% ../../nbs/course/02_architecture.ipynb #c8187662
 def unet_splitter(
-    model:ColorUnet,
-)->list[list]: # three lists of parameters: early encoder, late encoder, decoder
+    model: ColorUnet,
+) -> list[list]:  # three lists of parameters: early encoder, late encoder, decoder
     "The groups that get their own learning rates; fastai freezes all but the last"
     layers = list(model.encoder.children())[0]
-    cut = {'efficientnet_lite2':4, 'mobilenet_v2':7, 'resnet34':6}[model.config['name']] # 1/8 is early, 1/16 is late
+    cut = {'efficientnet_lite2': 4, 'mobilenet_v2': 7, 'resnet34': 6}[model.config['name']]  # 1/8 is early, 1/16 is late
     groups = layers[:cut], layers[cut:], model.decoder
     return [list(g.parameters()) for g in groups]

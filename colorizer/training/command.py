@@ -56,7 +56,7 @@ def starting_model(
 def make_stages(
     recipe: str = 'article',  # name in `RECIPES`
     size: list[int] | None = None,  # sizes in pixels; None: the recipe's
-    **changes,  # a field of `Stage` → list with one value, or one for each stage; None: as in the recipe
+    **changes: list | None,  # a field of `Stage` → list with one value, or one for each stage; None: as in the recipe
 ) -> list[Stage]:
     "The stages that the options ask for. Raises `TrainingError` if they don't fit together"
     stages = RECIPES[recipe].stages
@@ -164,7 +164,8 @@ def _commit():
 
 def _plain(k, v): return [str(x) for x in v] if k in ('photos', 'test') and v else str(v) if isinstance(v, Path) else v
 
-def make_config(args, recipe, model, train, valid, device, half):
+def make_config(args: argparse.Namespace, recipe: str, model: ColorUnet, train: list, valid: list, device: torch.device,
+                half: bool) -> dict:
     "All that describes a run, for `config.json`"
     options = {k: _plain(k, v) for k, v in vars(args).items() if k not in ('command', 'resume', 'out')}
     sources = [str(o) for o in args.photos]
@@ -214,7 +215,7 @@ class ReportEveryEpoch(Callback):
         tensorboard: bool = False,
     ): self.folder, self.valid, self.board = folder, valid, _board(folder) if tensorboard else None
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         if not self.folder.writes: return
         row, stage = self.learn.loss_parts.history[-1], self.learn.stage
         grid = _stage_grid(self.folder, row['stage'], stage, self.learn.model, self.valid, f"epoch {row['epoch']}", self.learn.dls.device)

@@ -85,13 +85,14 @@ class TrainingRun:
     written: datetime | None = None  # when the last epoch was
     baselines: dict | None = None  # of `baselines.json`: figures of each stage before its first step
 
-    def rows(self, k): return [h for h in self.history if h['stage'] == k]
-    def best(self, k): return min((h for h in self.rows(k) if _is_number(h['valid_loss'])), key=lambda h: h['valid_loss'], default={})
-    def baseline(self, k, which): return _get(self.baselines, str(k), which) or {}
+    def rows(self, k: int) -> list: return [h for h in self.history if h['stage'] == k]
+    def best(self, k: int) -> dict:
+        return min((h for h in self.rows(k) if _is_number(h['valid_loss'])), key=lambda h: h['valid_loss'], default={})
+    def baseline(self, k: int, which: str) -> dict | None: return _get(self.baselines, str(k), which) or {}
     @property
-    def stages(self): return self.config['stages']
+    def stages(self) -> list: return self.config['stages']
     @property
-    def sizes(self): return ' → '.join(_num(s['size']) for s in self.stages) + ' px'
+    def sizes(self) -> str: return ' → '.join(_num(s['size']) for s in self.stages) + ' px'
 
 # %% ../../nbs/library/run_report.ipynb #aa5b4a09
 def _num(v, form='g'):
@@ -129,7 +130,7 @@ def state_of(
 
 # %% ../../nbs/library/run_report.ipynb #27ee4c73
 def time_at_work(
-    log,  # of a `TrainingRun`
+    log: list,  # of a `TrainingRun`
 ) -> float:  # hours
     "Hours between the lines of the log, breaks left out"
     timed = [(t, text) for t, text in log if t]
@@ -164,7 +165,7 @@ def _text(v):
     return '–' if v is None else str(v)
 
 # %% ../../nbs/library/run_report.ipynb #08f83a4e
-def key_figures(run: TrainingRun):
+def key_figures(run: TrainingRun) -> str:
     "How far it got, how good the colours are, what it took; as a definition list"
     now = int(run.history[-1]['stage'])
     size, best = _num(run.stages[now-1]['size']), run.best(now)
@@ -204,7 +205,7 @@ def _rates(stage):
 # %% ../../nbs/library/run_report.ipynb #67741c8a
 def _quality(o, loss): return _num(o.get(loss), '.4f'), _unit(o.get('batch_psnr'), '.2f', 'dB'), _share(o.get('colour_share'))
 
-def stage_table(run: TrainingRun):
+def stage_table(run: TrainingRun) -> str:
     "Three rows a stage: its photos left grey, what it began with, and its best epoch"
     def rows(k, s):
         name, best = f"{k}. {_num(s['size'])} px", run.best(k)
@@ -218,7 +219,7 @@ def stage_table(run: TrainingRun):
     return _table(head, [row for k, s in enumerate(run.stages, 1) for row in rows(k, s)], note)
 
 # %% ../../nbs/library/run_report.ipynb #55ced4a4
-def recipe_table(run: TrainingRun):
+def recipe_table(run: TrainingRun) -> object:
     "The recipe line by line, and where the run departs from it; None for runs that don't say"
     recipe = _get(run.config, 'recipe')
     if not isinstance(recipe, dict) or not isinstance(recipe.get('lines'), dict): return None
@@ -335,7 +336,7 @@ def _legend():
         cooling='cooling down', note='a decision: levelled off, got worse, cap')
     return P(*(Span(I(cls=f'key {k}', aria_hidden='true'), ' ' + v) for k, v in words.items()), cls='legend')
 
-def charts(run: TrainingRun):
+def charts(run: TrainingRun) -> object:
     "All curves of a run"
     parts = dict.fromkeys(k.removeprefix('valid_') for h in run.history for k in h if k.startswith('valid_') and k != 'valid_loss')
     names = [o for o in ('loss', 'batch_psnr', 'colour_share', *parts) if _held_out(run.history, o)]
@@ -347,7 +348,7 @@ def _called(stem):
     m = re.fullmatch(r'stage(\d+)_(\d+)px', stem)
     return f'Stage {m[1]}, {m[2]} px' if m else 'What each size made of the same photos' if stem == 'sizes' else stem.replace('_', ' ')
 
-def picture(path: Path):
+def picture(path: Path) -> object:
     "A picture of the run, with the file's bytes in the page; where it can't be read, why not"
     try: img, data = open_photo(path), path.read_bytes()
     except (PhotoError, OSError) as e: return P(f'Left out: {e}')
@@ -359,7 +360,7 @@ def picture(path: Path):
 def _order(path): return path.stem != 'sizes', [int(o) for o in re.findall(r'\d+', path.stem)], path.stem
 
 # %% ../../nbs/library/run_report.ipynb #67d465bb
-def comparison(run: TrainingRun):
+def comparison(run: TrainingRun) -> object:
     "What `comparison.json` holds, as a table; None if there is no such file"
     found = _read_json(run.path/'comparison.json')
     figures = _get(found, 'figures')
@@ -371,7 +372,7 @@ def comparison(run: TrainingRun):
 _MEASURES = {'psnr': ('PSNR ↑ (dB)', '.2f'), 'ssim': ('SSIM ↑', '.3f'), 'ciede2000': ('CIEDE2000 ↓', '.2f'),
     'colourfulness': ('Colourfulness', '.1f')}
 
-def final_test(run: TrainingRun):
+def final_test(run: TrainingRun) -> object:
     "What `test.json` holds, as a table; None if there is no such file"
     try: test = json.loads((run.path/'test.json').read_text(encoding='utf-8'))
     except OSError: return None
@@ -405,7 +406,7 @@ def _flat(config, before=''):
 
 def _fold(name, *inside): return Details(Summary(name), *inside)
 
-def appendix(run: TrainingRun):
+def appendix(run: TrainingRun) -> list:
     "Configuration and log, folded away"
     fields = dict.fromkeys(k for s in run.stages for k in s)
     stages = [(k, *(_text(s.get(k)) for s in run.stages)) for k in fields]

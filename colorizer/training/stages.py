@@ -12,46 +12,46 @@ from dataclasses import dataclass
 @dataclass
 class Stage:
     "One size of the recipe: the decoder with the encoder frozen, then all layers until the losses have levelled off"
-    size:int=64 # pixels a side
-    bs:int=32 # photos in a batch
-    frozen_epochs:int=1 # epochs with the encoder frozen
-    epochs:int=4 # at most this many epochs with all layers
-    frozen_lr:float=2e-3 # learning rate of the decoder while the encoder is frozen
-    lr:float=1e-3 # learning rate of the decoder afterwards
-    encoder_factor:float=1/20 # the encoder's first layers learn at lr times this
-    early:int=1 # 0: the encoder's first layers stay frozen, which makes a step cheaper
-    warmup:int=20 # steps over which the rate rises, frozen and unfrozen
-    cooldown:float=.25 # share of the unfrozen epochs over which the rate falls
-    patience:int=3 # epochs in which to look for a gain
-    min_gain:float=.005 # the smallest gain worth continuing for, as a share of the loss
-    smoothing:float=.5 # weight of the past in the smoothed validation loss
-    photos:int=0 # photos in an epoch; 0: all of them
-    min_scale:float=.35 # least area of a random crop, as a share of the photo
+    size: int = 64  # pixels a side
+    bs: int = 32  # photos in a batch
+    frozen_epochs: int = 1  # epochs with the encoder frozen
+    epochs: int = 4  # at most this many epochs with all layers
+    frozen_lr: float = 2e-3  # learning rate of the decoder while the encoder is frozen
+    lr: float = 1e-3  # learning rate of the decoder afterwards
+    encoder_factor: float = 1/20  # the encoder's first layers learn at lr times this
+    early: int = 1  # 0: the encoder's first layers stay frozen, which makes a step cheaper
+    warmup: int = 20  # steps over which the rate rises, frozen and unfrozen
+    cooldown: float = .25  # share of the unfrozen epochs over which the rate falls
+    patience: int = 3  # epochs in which to look for a gain
+    min_gain: float = .005  # the smallest gain worth continuing for, as a share of the loss
+    smoothing: float = .5  # weight of the past in the smoothed validation loss
+    photos: int = 0  # photos in an epoch; 0: all of them
+    min_scale: float = .35  # least area of a random crop, as a share of the photo
 
 # %% ../../nbs/library/stages.ipynb #22b20bcc
 @dataclass(frozen=True)
 class Recipe:
     "Stages, network and loss under one name"
-    about:str # what it is for
-    stages:tuple[Stage,...] # one for each size
+    about: str  # what it is for
+    stages: tuple[Stage, ...]  # one for each size
     # network: efficientnet_lite2 and mobilenet_v2 are small and quick, resnet34 (fastai's DynamicUnet) is the article's
-    arch:str='efficientnet_lite2'
-    head:str='chroma' # what the network predicts: chroma keeps the luma of the input, rgb is the article's
-    vgg:str='none' # network of the feature loss: none, vgg16 (the article's), vgg16_bn or vgg19
-    vgg_layers:tuple|None=None # its layers to compare; none given: the last three before a max-pool
-    pixel_weight:float=0. # weight of the distance of RGB values
-    chroma_weight:float=0. # weight of the distance of chroma, vivid pixels counting more
-    relative_weight:float=1. # weight of the chroma error relative to leaving the photo grey
-    feature_weight:float=1. # weight of the VGG features, where there is a VGG
-    gram_weight:float=.3 # weight of their Gram matrices, where there is a VGG
-    vivid:float=6. # how much more a vivid pixel counts than a grey one in the chroma loss
+    arch: str = 'efficientnet_lite2'
+    head: str = 'chroma'  # what the network predicts: chroma keeps the luma of the input, rgb is the article's
+    vgg: str = 'none'  # network of the feature loss: none, vgg16 (the article's), vgg16_bn or vgg19
+    vgg_layers: tuple | None = None  # its layers to compare; none given: the last three before a max-pool
+    pixel_weight: float = 0.  # weight of the distance of RGB values
+    chroma_weight: float = 0.  # weight of the distance of chroma, vivid pixels counting more
+    relative_weight: float = 1.  # weight of the chroma error relative to leaving the photo grey
+    feature_weight: float = 1.  # weight of the VGG features, where there is a VGG
+    gram_weight: float = .3  # weight of their Gram matrices, where there is a VGG
+    vivid: float = 6.  # how much more a vivid pixel counts than a grey one in the chroma loss
 
 # %% ../../nbs/library/stages.ipynb #84ef7eaf
 RECIPES = {
     'article': Recipe('the article, line by line: for a GPU',
         (Stage(64, 64, 2, 50, 2e-3, 1.5e-3), Stage(128, 32, 1, 25, 1e-3, 1e-3), Stage(256, 16, 1, 10, 5e-4, 5e-4),
         Stage(512, 8, 1, 10, 3e-4, 3e-4)),
-        'resnet34', 'rgb', 'vgg16', (15,22,29), pixel_weight=1., relative_weight=0.),
+        'resnet34', 'rgb', 'vgg16', (15, 22, 29), pixel_weight=1., relative_weight=0.),
     'fast': Recipe('a small network without VGG: an evening on a laptop',
         (Stage(64, 32, 1, 10, 2e-3, 1.5e-3, photos=4096), Stage(128, 32, 0, 6, lr=1e-3, photos=4096),
          Stage(256, 16, 0, 3, lr=5e-4, photos=2048), Stage(512, 8, 0, 2, lr=3e-4, photos=512))),
@@ -63,8 +63,8 @@ RECIPES = {
 
 # %% ../../nbs/library/stages.ipynb #ffb5301b
 def in_words(
-    recipe:Recipe,
-)->dict[str,str]: # what → how
+    recipe: Recipe,
+) -> dict[str, str]:  # what → how
     "A recipe line by line"
     names = {'resnet34': "ResNet-34 (ImageNet), fastai's DynamicUnet",
         'efficientnet_lite2': 'EfficientNet-Lite2 (ImageNet), narrow decoder', 'mobilenet_v2': 'MobileNetV2 (ImageNet), narrow decoder'}
@@ -75,11 +75,11 @@ def in_words(
         res[f'{s.size} px'] = f'{frozen}all layers until the losses level off, at most {s.epochs} epochs; batches of {s.bs}'
     return res
 
-def loss_in_words(recipe:Recipe)->str:
+def loss_in_words(recipe: Recipe) -> str:
     "The terms of a recipe's loss with their weights"
-    terms = dict(pixels=recipe.pixel_weight, chroma=recipe.chroma_weight)|{'chroma relative to grey': recipe.relative_weight}
+    terms = dict(pixels=recipe.pixel_weight, chroma=recipe.chroma_weight) | {'chroma relative to grey': recipe.relative_weight}
     if recipe.vgg != 'none':
         where = f' after layers {", ".join(map(str, recipe.vgg_layers))}' if recipe.vgg_layers else ''
         terms |= {f'{recipe.vgg.upper().replace("VGG", "VGG-")} features{where}': recipe.feature_weight,
             'Gram matrices': recipe.gram_weight}
-    return ', '.join(f'{k} × {v:g}' for k,v in terms.items() if v)
+    return ', '.join(f'{k} × {v:g}' for k, v in terms.items() if v)
