@@ -519,9 +519,9 @@ class ArchiveRun:
     "A run over an archive: what is done, what isn't, and the table at the end."
     def __init__(self,
         src: str | Path, dst: str | Path,  # paths or URLs of the photos and of the results
-        model=None,  # ONNX file; the one in the package if None
+        model: str | Path | None = None,  # ONNX file; the one in the package if None
         skip_colour: bool = False, force: bool = False, max_pixels: int | None = None, retries: int = 2,  # as for `Worker`
-        **look,  # size, saturation, providers, threads: as for `Colorizer`
+        **look: object,  # size, saturation, providers, threads: as for `Colorizer`
     ):
         self.src, self.dst, look = Place(src), Place(dst), dict(threads=1) | look
         if self.src.root == self.dst.root and type(self.src.fs) is type(self.dst.fs):

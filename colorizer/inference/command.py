@@ -384,7 +384,8 @@ def add_demo(
     parser: argparse.ArgumentParser,
 ) -> None:
     "The options of `colorizer demo`"
-    parser.description = 'Colour the photos that come with colorizer, and write before/after pictures. Those of an earlier demo are replaced.'
+    parser.description = ('Colour the photos that come with colorizer, and write before/after pictures. '
+                          'Those of an earlier demo are replaced.')
     parser.add_argument('-o', '--out', default='demo', metavar='DIR', help='folder for the pictures (default: demo)')
     add_look(parser)
 
