@@ -16,19 +16,20 @@ from .stages import RECIPES, Recipe, Stage, in_words
 
 # %% ../../nbs/library/train_options.ipynb #480ddb79
 STAGE_OPTIONS = {f.name: f.type for f in fields(Stage) if f.name != 'size'}
-RECIPE_OPTIONS = [f.name for f in fields(Recipe) if f.name not in ('about','stages')] # what a recipe says besides its stages
-NETWORKS = ('efficientnet_lite2','mobilenet_v2','resnet34')
+RECIPE_OPTIONS = [f.name for f in fields(Recipe) if f.name not in ('about', 'stages')]  # what a recipe says besides its stages
+NETWORKS = ('efficientnet_lite2', 'mobilenet_v2', 'resnet34')
 
 # %% ../../nbs/library/train_options.ipynb #a85f6a31
 def add_train(
-    parser:argparse.ArgumentParser, # of `colorizer train`
-)->None:
+    parser: argparse.ArgumentParser,  # of `colorizer train`
+) -> None:
     "The options of `colorizer train`"
     arg = parser.add_argument
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter # the recipes below are a table
-    parser.description = 'Train a model: 64, 128, 256, 512 pixels, each until its losses have levelled off. --resume continues an interrupted run.'
-    parser.epilog = '\n\n'.join(f'--recipe {k}: {v.about}\n' + '\n'.join(f'  {a:10} {b}' for a,b in in_words(v).items())
-        for k,v in RECIPES.items())
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter  # the recipes below are a table
+    parser.description = ('Train a model: 64, 128, 256, 512 pixels, each until its losses have levelled off. '
+                          '--resume continues an interrupted run.')
+    parser.epilog = '\n\n'.join(f'--recipe {k}: {v.about}\n' + '\n'.join(f'  {a:10} {b}' for a, b in in_words(v).items())
+        for k, v in RECIPES.items())
     arg('photos', nargs='*', help='photos or folders of photos to learn from; or div2k: that data set, downloaded (4 GB); or div2k-small: '
         'its photos at an eighth of the size (some tens of MB)')
     arg('--out', type=Path, required=True, metavar='RUN', help='folder for weights, history, pictures and report')
@@ -45,7 +46,7 @@ def add_train(
         help='share of the inputs that are made to look like old prints, 0 to 1 (default: 0)')
     arg('--seed', type=int, default=42, metavar='N', help='default: 42')
     arg('--tensorboard', action='store_true', help='keep the curves for TensorBoard too, in RUN/tensorboard')
-    arg('--precision', default='auto', choices=['auto','bfloat16','float32'],
+    arg('--precision', default='auto', choices=['auto', 'bfloat16', 'float32'],
         help='auto (default): bfloat16 where the hardware computes with it')
     _stage_arguments(parser.add_argument_group('stages', 'one value for all sizes, or one for each (default: as in the recipe)'))
     _recipe_arguments(parser.add_argument_group('network and loss', 'default: as in the recipe'))
@@ -54,11 +55,11 @@ def add_train(
 def _stage_arguments(group):
     about = docments(Stage)
     group.add_argument('--size', type=int, nargs='+', metavar='N', help=f"{about['size']}, one for each stage")
-    for name,kind in STAGE_OPTIONS.items():
+    for name, kind in STAGE_OPTIONS.items():
         flag = '--epoch-photos' if name == 'photos' else '--' + name.replace('_', '-')
         group.add_argument(flag, dest=f'stage_{name}', type=kind, nargs='+', metavar='N' if kind is int else 'X', help=about[name])
 
-_choices = dict(arch=NETWORKS, head=('chroma','rgb'), vgg=('none','vgg16','vgg16_bn','vgg19'))
+_choices = dict(arch=NETWORKS, head=('chroma', 'rgb'), vgg=('none', 'vgg16', 'vgg16_bn', 'vgg19'))
 
 def _recipe_arguments(group):
     about = docments(Recipe)
@@ -73,8 +74,8 @@ def _recipe_arguments(group):
 
 # %% ../../nbs/library/train_options.ipynb #7eabed08
 def add_export(
-    parser:argparse.ArgumentParser,
-)->None:
+    parser: argparse.ArgumentParser,
+) -> None:
     "The options of `colorizer export`"
     parser.add_argument('weights', type=Path, metavar='WEIGHTS', help='weights of a training run (.safetensors)')
     parser.add_argument('out', type=Path, metavar='OUT.onnx', help='the ONNX model to write')
