@@ -156,7 +156,7 @@ def _network(self: Colorizer, lumas):
         with self._one_at_a_time: chroma, = self.session.run(['chroma'], {'luma': x})
     except Exception as e: raise ModelError(f'{self.path}: the model cannot be run ({_one_line(e)})') from None
     if chroma.shape != (len(x), 2, *x.shape[2:]): raise ModelError(f'{self.path}: the model gave {chroma.shape} for {x.shape}')
-    if not np.isfinite(chroma).all(): raise ModelError(f'{self.path}: the model gave values that are no numbers')
+    if not np.isfinite(chroma).all(): raise ModelError(f'{self.path}: the model returned values that are not numbers')
     return list(chroma.transpose(0, 2, 3, 1))
 
 # %% ../../nbs/course/10_colouring_photos.ipynb #7a1e5504
@@ -251,7 +251,7 @@ def merge(
     threads=1,  # strips that are worked on at once
     guide=None,  # [h,w] luma at the chroma's size; made from `pixels` if None
 ) -> np.ndarray:  # RGB [H,W,3], of the type of `pixels`
-    "A photo's own light and the network's small chroma put together, strip by strip."
+    "A photo's own luma and the network's small chroma, combined strip by strip."
     height, width = pixels.shape[:2]
     if guide is None: guide = _small_luma(pixels, chroma.shape[1::-1], threads)
     rows, top = guided_rows(chroma*np.float32(saturation), (width, height), guide, threads), np.float32(np.iinfo(pixels.dtype).max)
@@ -369,7 +369,7 @@ def colorize_batch(self: Colorizer,
     batch=8,  # the most that go through the network at once
     errors='raise',  # 'raise': a photo that fails ends it, after the ones before; 'return': its error takes the place of its result
 ):  # yields Pillow images
-    "Photos in colour, one after the other, in order. Few are held in memory at any time."
+    "Photos in colour, one after another, in order. Only a few are in memory at any time."
     group = []
     for photo in photos:
         group.append(self._prepare(photo))

@@ -288,7 +288,7 @@ def _write_png16(
     chunk(b'IEND', b'')
 
 def _filtered(pixels, top, end):
-    "Rows of a PNG as what is to be compressed: each byte less the byte above it, after the number of this filter, 2"
+    "Rows of a PNG ready for compression: each byte less the byte above it, after the number of this filter, 2"
     rows = pixels[max(0, top - 1):end].astype('>u2').reshape(end - max(0, top - 1), -1).view(np.uint8)
     above = rows[:-1] if top else np.concatenate([np.zeros_like(rows[:1]), rows[:-1]])
     return np.insert(rows[-len(above):] - above, 0, 2, axis=1).tobytes()

@@ -68,9 +68,9 @@ def _number(folder):
 def results_folder(
     folder,  # of the photos
 ) -> Path:
-    "Where the results of a folder go if nothing else is said: beside it."
+    "Where the results of a folder go by default: beside it."
     real = Path(os.path.abspath(folder))  # so that "." has a name
-    if not real.name: raise PhotoError(f'{folder}: has no folder beside it. Say with -o where the results go')
+    if not real.name: raise PhotoError(f'{folder}: there is no folder beside it. Give one for the results with -o')
     return Path(folder).with_name(f'{real.name}_colour') if Path(folder).name not in ('', '..') else real.with_name(f'{real.name}_colour')
 
 def result_path(
@@ -83,11 +83,11 @@ def result_path(
     return Path(out)/photo.relative_to(folder).with_name(photo.name if suffix == photo.suffix else photo.name + suffix)
 
 # %% ../../nbs/library/folders.ipynb #751acd29
-METHOD = 2  # to be raised when the same photo, model and settings give another result than before
+METHOD = 3  # raised whenever the same photo, model and settings give a different result than before
 
 def fingerprint(
     photo,  # path of the photo, or bytes
-    settings,  # what else the result depends on; must be possible to write as JSON
+    settings,  # what else the result depends on, as values that JSON can hold
 ) -> str:
     "A hash of a photo's bytes and of all that its result depends on."
     return _hash(photo, json.dumps([METHOD, settings], sort_keys=True).encode())
@@ -129,7 +129,7 @@ class Record:
         except FileNotFoundError: return []
 
     def _tidy(self):
-        "Write the record anew, without lines that mean nothing any more"
+        "Rewrite the record without lines that no longer mean anything"
         with whole_file(self.path) as f: f.write(''.join(json.dumps(o) + '\n' for lines in self.lines.values() for o in lines).encode())
 
     def _name(self, result): return Path(result).relative_to(self.folder).as_posix()
@@ -173,7 +173,7 @@ def _whole(self: Record):
 def sweep(
     folder,  # of results
 ):
-    "Remove what processes that are no more have left half-written in a folder and in the folders in it."
+    "Remove half-written files that processes which no longer run have left in a folder and its subfolders."
     for o in Path(folder).rglob('.colorizer-*.part'):
         match = re.fullmatch(r'\.colorizer-(\d+)-[0-9a-f]+\.part', o.name)
         if match and not _alive(int(match[1]), o): o.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ def slopes(
     eps=2e-4,  # variance of luma that is noise
     trust=4,  # power of R² that a slope is multiplied by
 ) -> np.ndarray:  # float32 [2,h,w]
-    "How steeply chroma goes with luma around each pixel: the guided filter's `a` (He, Sun & Tang 2013, equation 5), shrunk where luma explains little."
+    "How steeply chroma follows luma around each pixel: the guided filter's `a` (He, Sun & Tang 2013, equation 5), shrunk where luma explains little."
     g, c = np.asarray(guide, np.float32), np.ascontiguousarray(np.moveaxis(chroma, -1, 0), np.float32)
     g = g - g.mean()  # variance as a difference of squares keeps more digits near 0
     mg, mc = _mean3(g), _mean3(c)
@@ -78,9 +78,9 @@ def guided_rows(
 def luma_distance(
     guide,  # [h,w] luma in 0..1
     x, y,  # column and row of the pixel from which it is measured
-    step=.3,  # what a way as long as the short side costs, beside the luma's changes
+    step=.3,  # what a path as long as the short side costs, besides the luma's changes
 ) -> np.ndarray:  # float64 [h,w]
-    "Least cost of a way from a pixel to every other, along rows and columns (Yatziv & Sapiro 2006, equation 2)."
+    "Least cost of a path from a pixel to every other, along rows and columns (Yatziv & Sapiro 2006, equation 2)."
     out, last = np.full(guide.shape, np.inf), None
     out[y, x] = 0
     each, pads = step/min(guide.shape), ([(1, 0), (0, 0)], [(0, 0), (1, 0)])
@@ -101,7 +101,7 @@ def hint_list(
     hints,  # list of (x, y, colour): pixels from the left and from the top, '#rrggbb', a CSS name, or (r, g, b) in 0..255
     size,  # (width, height) of the upright photo
 ) -> list:  # of (x, y, chroma [2])
-    "Hints checked. Raises `PhotoError` where one is off the photo or its colour is none."
+    "Hints, checked. Raises `PhotoError` if one lies outside the photo or its colour is unknown."
     out = []
     for hint in hints:
         try:
