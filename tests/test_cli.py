@@ -243,16 +243,16 @@ def test_a_single_photo_and_a_folder_name_their_results_alike(colorizer, grey, t
     (tmp_path/'album').mkdir()
     Image.new('L', (60, 40), 90).save(tmp_path/'album'/'scan.pgm')
     shutil.copy(grey, tmp_path/'album')
-    for words, folder in ((['album'], 'all'), (['album/scan.pgm', 'album/grey.jpg'], 'each')): assert colorizer(*words, '-o',
-        f'{folder}/').returncode == 0
+    for words, folder in ((['album'], 'all'), (['album/scan.pgm', 'album/grey.jpg'], 'each')):
+        assert colorizer(*words, '-o', f'{folder}/').returncode == 0
     assert sorted(p.name for p in (tmp_path/'each').iterdir()) == sorted(p.name for p in (tmp_path/'all').iterdir()
         if not p.name.startswith('.')) == ['grey.jpg', 'scan.pgm.png']
     # beside the photo itself, its name is taken
     assert written(colorizer('album/grey.jpg', '-o', 'album/')) == [Path('album/grey_colour.jpg')]
 
 
-@pytest.mark.parametrize('word, why', [('', 'the name is empty'), ('https://example.org/a.jpg',
-    'an address, not a file. Download it first'), ('s3://museum/a.jpg', 'colorizer archive')])
+@pytest.mark.parametrize('word, why', [('', 'the name is empty'),
+    ('https://example.org/a.jpg', 'an address, not a file. Download it first'), ('s3://museum/a.jpg', 'colorizer archive')])
 def test_what_cannot_be_a_file_does_not_stop_the_rest(colorizer, grey, word, why):
     r = colorizer(word, 'grey.jpg', '-o', 'out')
     one_line(r, word, why)
@@ -325,8 +325,8 @@ def test_trained_weights_are_not_a_model_yet(colorizer, grey, tmp_path):
 
 # It is light, and knows its commands
 
-@pytest.mark.parametrize('words', [['--help'], ['--version'], ['demo', '--help'], ['data', '--help'], ['archive', '--help'],
-    ['course', '--help'],
+@pytest.mark.parametrize('words',
+    [['--help'], ['--version'], ['demo', '--help'], ['data', '--help'], ['archive', '--help'], ['course', '--help'],
                                    ['train', '--help'], ['evaluate', '--help'], ['export', '--help']])
 def test_help_needs_no_library(colorizer, words):
     r = colorizer(*words, blocked=HEAVY)
@@ -411,6 +411,7 @@ def test_the_library_is_found_from_the_folder_above_a_clone(name, tmp_path):
     r = subprocess.run([sys.executable, '-c', build], cwd=clone, capture_output=True, text=True)
     assert r.returncode == 0, r
     shutil.unpack_archive(tmp_path/r.stdout.splitlines()[-1], site, 'zip')
-    code = f'import site, sys; sys.path.insert(0, {str(tmp_path)!r}); site.addsitedir({str(site)!r}); import colorizer; print(colorizer.__file__, colorizer.__version__)'
+    code = (f'import site, sys; sys.path.insert(0, {str(tmp_path)!r}); site.addsitedir({str(site)!r}); '
+            'import colorizer; print(colorizer.__file__, colorizer.__version__)')
     r = subprocess.run([sys.executable, '-I', '-S', '-c', code], cwd=tmp_path, capture_output=True, text=True)
     assert r.returncode == 0 and Path(r.stdout.split()[0]) == clone/'colorizer'/'__init__.py', r

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageCms, JpegImagePlugin, PngImagePlugin
+from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin
 
 from colorizer.cli import main
-from colorizer.inference.files import FORMATS, SOFTWARE, colorize_file, format_for
+from colorizer.inference.files import SOFTWARE, colorize_file, format_for
 from colorizer.inference.colorizer import Colorizer, merge_halved
 from colorizer.inference.decoding import heic_plugin
 from colorizer.inference.photo import PhotoError, open_photo, sample_photos
@@ -82,7 +82,8 @@ def exif(orientation=1):
     out[IFD.GPSInfo] = {1: 'N', 2: (51., 30., 0.)}
     return out
 
-XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><r:Description title="The yard"/></r:RDF></x:xmpmeta>'
+XMP = (b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+       b'<r:Description title="The yard"/></r:RDF></x:xmpmeta>')
 IPTC = b'Photoshop 3.0\x008BIM\x04\x04\x00\x00\x00\x00\x00\x0c\x1c\x02\x78\x00\x07theyard'
 
 def curve(space, gamma):
@@ -90,13 +91,15 @@ def curve(space, gamma):
     def tag(kind, data): return kind + b'\0\0\0\0' + data
     trc = tag(b'curv', struct.pack('>IH', 1, round(gamma*256))) + b'\0\0'
     xyz = lambda *v: tag(b'XYZ ', struct.pack('>iii', *(round(o*65536) for o in v)))
-    tags = {b'wtpt': xyz(.9642, 1, .8249), b'kTRC': trc} if space == b'GRAY' else {b'wtpt': xyz(.9642, 1, .8249), b'rXYZ': xyz(.61, .311, .0195),
+    tags = {b'wtpt': xyz(.9642, 1, .8249), b'kTRC': trc} if space == b'GRAY' else {b'wtpt': xyz(.9642, 1, .8249),
+        b'rXYZ': xyz(.61, .311, .0195),
         b'gXYZ': xyz(.2053, .6257, .0609), b'bXYZ': xyz(.1492, .0632, .7446), b'rTRC': trc, b'gTRC': trc, b'bTRC': trc}
     at, body, table = 132 + 12*len(tags), b'', struct.pack('>I', len(tags))
     for k, v in tags.items():
         table += struct.pack('>4sII', k, at + len(body), len(v))
         body += v
-    head = struct.pack('>I4sI4s4s4s12x4s4s', at + len(body), b'lcms', 0x02400000, b'mntr', space, b'XYZ ', b'acsp', b'APPL').ljust(68, b'\0') + struct.pack('>iii', 63190, 65536, 54061)
+    head = struct.pack('>I4sI4s4s4s12x4s4s', at + len(body), b'lcms', 0x02400000, b'mntr', space, b'XYZ ', b'acsp', b'APPL').ljust(68,
+        b'\0') + struct.pack('>iii', 63190, 65536, 54061)
     return head.ljust(128, b'\0') + table + body
 
 def segment(data, kind, content):
@@ -106,7 +109,8 @@ def segment(data, kind, content):
 def chunk(kind, data): return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
 
 def png(width, height, bits, kind, rows=b'', extra=b''):
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, bits, kind, 0, 0, 0)) + extra + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, bits, kind, 0, 0, 0)) + extra + chunk(b'IDAT',
+        zlib.compress(rows)) + chunk(b'IEND', b'')
 
 def png16(channels):
     a = np.dstack([np.asarray(deep())]*channels).astype('>u2')
@@ -147,7 +151,8 @@ SEVERAL = [grey(i) for i in range(4)]
 META = dict(exif=exif().tobytes(), xmp=XMP, icc_profile=srgb_profile())
 COLOUR, BITS, BLACK = 'in colour already', '8 bits per channel', 'only black and white'
 
-# name: (content, what comes out). Unless said otherwise: RGB, as large as the photo, one picture, no notes, luma off by at most 1 of 255 on average
+# name: (content, what comes out). Unless said otherwise: RGB, as large as the photo, one picture, no notes,
+# luma off by at most 1 of 255 on average
 KINDS = {
     # JPEG
     'grey.jpg': (lambda: save(grey(), 'JPEG', quality=90), dict(sampling=0)),
@@ -157,13 +162,16 @@ KINDS = {
     'colour-444.jpg': (lambda: save(colour(), 'JPEG', subsampling=0), dict(notes=[COLOUR], sampling=0)),
     'colour-422.jpg': (lambda: save(colour(), 'JPEG', subsampling=1), dict(notes=[COLOUR], sampling=1)),
     'colour-420.jpg': (lambda: save(colour(), 'JPEG', subsampling=2), dict(notes=[COLOUR], sampling=2, off=2)),
-    'stored-as-rgb.jpg': (lambda: save(colour(), 'JPEG', keep_rgb=True, quality=95), dict(notes=[COLOUR])),  # no luma in it to be taken as it stands
+    # no luma in it to be taken as it stands
+    'stored-as-rgb.jpg': (lambda: save(colour(), 'JPEG', keep_rgb=True, quality=95), dict(notes=[COLOUR])),
     'sepia.jpg': (lambda: save(sepia(), 'JPEG', quality=90), {}),
     'cmyk.jpg': (lambda: save(colour().convert('CMYK'), 'JPEG', quality=95), dict(notes=[COLOUR])),
     'everything.jpg': (lambda: segment(save(grey(), 'JPEG', comment=b'from the album', dpi=(300, 300), **META), 0xed, IPTC),
         dict(exif=True, xmp=True, icc=srgb_profile(), comment=b'from the album', dpi=300, iptc=True)),
-    **{f'orientation-{i}.jpg': (lambda i=i: save(grey(), 'JPEG', exif=exif(i), quality=90), dict(exif=True, size=(H, W) if i > 4 else (W, H))) for i in range(2, 9)},
-    'grey-profile.jpg': (lambda: save(grey(), 'JPEG', icc_profile=curve(b'GRAY', 1.4), quality=95), dict(icc=srgb_profile(), brighter=True)),
+    **{f'orientation-{i}.jpg': (lambda i=i: save(grey(), 'JPEG', exif=exif(i), quality=90),
+    dict(exif=True, size=(H, W) if i > 4 else (W, H))) for i in range(2, 9)},
+    'grey-profile.jpg': (lambda: save(grey(), 'JPEG', icc_profile=curve(b'GRAY', 1.4), quality=95),
+    dict(icc=srgb_profile(), brighter=True)),
     'rgb-profile.jpg': (lambda: save(grey(), 'JPEG', icc_profile=curve(b'RGB ', 1.8)), dict(icc=curve(b'RGB ', 1.8))),
     'broken-profile.jpg': (lambda: save(grey(), 'JPEG', icc_profile=b'\0'*16 + b'GRAY' + b'\0'*99), dict(icc=srgb_profile())),
     'broken-exif.jpg': (lambda: save(grey(), 'JPEG', exif=b'Exif\0\0MM\0*\0\0\0\x08\xff\xffrubbish'), {}),
@@ -180,7 +188,8 @@ KINDS = {
     'colour.png': (lambda: save(colour(), 'PNG'), dict(notes=[COLOUR])),
     'colour-one-clear.png': (lambda: save(colour(), 'PNG', transparency=colour().getpixel((5, 5))), dict(notes=[COLOUR], mode='RGBA')),
     'colour-alpha.png': (lambda: save(hole('RGBA'), 'PNG'), dict(notes=[COLOUR], mode='RGBA')),
-    'deep.png': (lambda: save(deep(), 'PNG', dpi=(300, 300), icc_profile=srgb_profile(), exif=exif()), dict(bits=16, exif=True, dpi=300, icc=srgb_profile())),
+    'deep.png': (lambda: save(deep(), 'PNG', dpi=(300, 300), icc_profile=srgb_profile(), exif=exif()),
+    dict(bits=16, exif=True, dpi=300, icc=srgb_profile())),
     'deep-one-level-clear.png': (lambda: png(W, H, 16, 0, b''.join(b'\0' + o.astype('>u2').tobytes() for o in np.asarray(deep())),
         chunk(b'tRNS', struct.pack('>H', deep().getpixel((5, 5))))), dict(bits=16, mode='RGBA')),
     'deep-grey-alpha.png': (lambda: png16(2), dict(mode='RGBA', bits=16)),
@@ -195,16 +204,20 @@ KINDS = {
     'flat.png': (lambda: save(grey(0, (900, 1)), 'PNG'), dict(size=(900, 1))),
     # GIF
     'still.gif': (lambda: save(grey(), 'GIF'), dict(mode='P', off=3)),
-    'animated.gif': (lambda: several('GIF', SEVERAL, duration=[100, 200, 300, 400], loop=3), dict(mode='P', n=4, loop=3, times=[100, 200, 300, 400], off=3)),
-    'once.gif': (lambda: several('GIF', SEVERAL, duration=100, comment=b'from the album'), dict(mode='P', n=4, loop=None, comment=b'from the album', off=3)),
+    'animated.gif': (lambda: several('GIF', SEVERAL, duration=[100, 200, 300, 400], loop=3),
+    dict(mode='P', n=4, loop=3, times=[100, 200, 300, 400], off=3)),
+    'once.gif': (lambda: several('GIF', SEVERAL, duration=100, comment=b'from the album'),
+    dict(mode='P', n=4, loop=None, comment=b'from the album', off=3)),
     'clear.gif': (clear_gif, dict(mode='P', n=3, loop=0, off=3)),
     # WebP
     'lossy.webp': (lambda: save(grey(), 'WEBP', **META), dict(exif=True, xmp=True, icc=srgb_profile(), lossless=False, off=2)),
     'lossless.webp': (lambda: save(grey(), 'WEBP', lossless=True), dict(lossless=True)),
     'alpha.webp': (lambda: save(hole('RGBA'), 'WEBP', lossless=True, exact=True), dict(mode='RGBA', notes=[COLOUR])),
-    'animated.webp': (lambda: several('WEBP', SEVERAL, duration=[100, 200, 300, 400], loop=3, lossless=True), dict(mode='RGBA', n=4, loop=3, times=[100, 200, 300, 400], lossless=True)),
+    'animated.webp': (lambda: several('WEBP', SEVERAL, duration=[100, 200, 300, 400], loop=3, lossless=True),
+    dict(mode='RGBA', n=4, loop=3, times=[100, 200, 300, 400], lossless=True)),
     # TIFF
-    'grey.tif': (lambda: save(grey(), 'TIFF', dpi=(300, 300), **tiff_tags()), dict(xmp=True, dpi=300, iptc=True, artist=True, compression='raw')),
+    'grey.tif': (lambda: save(grey(), 'TIFF', dpi=(300, 300), **tiff_tags()),
+    dict(xmp=True, dpi=300, iptc=True, artist=True, compression='raw')),
     'fax.tif': (lambda: save(grey().convert('1'), 'TIFF', compression='group4'), dict(compression='tiff_adobe_deflate', notes=[BLACK])),
     'deep.tif': (lambda: save(deep(), 'TIFF'), dict(bits=16, compression='raw')),
     'deep-lzw.tiff': (lambda: save(deep(), 'TIFF', compression='tiff_lzw'), dict(bits=16, compression='tiff_adobe_deflate')),
@@ -216,7 +229,8 @@ KINDS = {
     'lab.tif': (lambda: save(Image.merge('LAB', [grey(), Image.new('L', (W, H), 128), Image.new('L', (W, H), 128)]), 'TIFF'), dict(off=2)),
     'jpeg-inside.tif': (lambda: save(colour(), 'TIFF', compression='jpeg', quality=95), dict(notes=[COLOUR])),
     'pages.tif': (lambda: several('TIFF', [*SEVERAL, colour(), deep(), grey(0, (9, 300))]), dict(n=7)),
-    'sideways.tif': (lambda: save(grey(), 'TIFF', **tiff_tags() | dict(tiffinfo={274: 6, 315: 'Aunt Grace'})), dict(size=(H, W), artist=True)),
+    'sideways.tif': (lambda: save(grey(), 'TIFF', **tiff_tags() | dict(tiffinfo={274: 6, 315: 'Aunt Grace'})),
+    dict(size=(H, W), artist=True)),
     'circle.tif': (circle_tif, {}),
     # others
     'grey.bmp': (lambda: save(grey(), 'BMP'), {}),
@@ -224,7 +238,8 @@ KINDS = {
     'colour.bmp': (lambda: save(colour(), 'BMP'), dict(notes=[COLOUR])),
     'grey.avif': (lambda: save(grey(), 'AVIF', quality=90, **META), dict(exif=True, xmp=True, icc=srgb_profile(), off=2)),
     'alpha.avif': (lambda: save(hole('RGBA'), 'AVIF', quality=95), dict(mode='RGBA', notes=[COLOUR], off=3)),
-    'animated.avif': (lambda: several('AVIF', SEVERAL, duration=[100, 200, 300, 400], quality=95), dict(n=4, times=[100, 200, 300, 400], off=3)),
+    'animated.avif': (lambda: several('AVIF', SEVERAL, duration=[100, 200, 300, 400], quality=95),
+    dict(n=4, times=[100, 200, 300, 400], off=3)),
     'grey.heic': (lambda: heic_plugin() and save(grey(), 'HEIF', quality=95, **META), dict(exif=True, xmp=True, icc=srgb_profile(), off=3)),
     'grey.jp2': (lambda: save(grey(), 'JPEG2000'), {}),
     'deep.jp2': (lambda: save(deep(), 'JPEG2000'), dict(notes=[BITS])),
@@ -233,7 +248,8 @@ KINDS = {
     'one-bit.pbm': (lambda: save(grey().convert('1'), 'PPM'), dict(out='one-bit_colour.png', notes=[BLACK])),
     'grey.tga': (lambda: save(grey(), 'TGA'), dict(out='grey_colour.png')),
     'grey.pcx': (lambda: save(grey(), 'PCX'), dict(out='grey_colour.png')),
-    'several-sizes.ico': (lambda: save(colour().crop((0, 0, 32, 32)), 'ICO', sizes=[(16, 16), (32, 32)]), dict(out='several-sizes_colour.png', size=(32, 32), notes=[COLOUR])),
+    'several-sizes.ico': (lambda: save(colour().crop((0, 0, 32, 32)), 'ICO', sizes=[(16, 16), (32, 32)]),
+    dict(out='several-sizes_colour.png', size=(32, 32), notes=[COLOUR])),
     'no-suffix': (lambda: save(grey(), 'JPEG', quality=95), dict(out='no-suffix_colour.png')),
     'Größe mit Leerzeichen ; $x.JPG': (lambda: save(grey(), 'JPEG', quality=95), dict(out='Größe mit Leerzeichen ; $x_colour.JPG')),
 }
@@ -262,7 +278,8 @@ def test_what_comes_out(command, name, tmp_path):
     status, stdout, stderr = command(name)
     assert (status, stdout) == (0, [out]), stderr
     notes = want.get('notes', [])
-    assert len(stderr) == len(notes) and all(line.startswith(f'colorizer: {name}: ') and note in line for line, note in zip(stderr, notes)), stderr
+    assert len(stderr) == len(notes) and all(line.startswith(f'colorizer: {name}: ') and note in line for line,
+        note in zip(stderr, notes)), stderr
     assert sorted(os.listdir(tmp_path)) == sorted([name, out])
 
     before, after = frames(tmp_path/name), frames(tmp_path/out)
@@ -270,11 +287,13 @@ def test_what_comes_out(command, name, tmp_path):
     for (old, clear), (new, still_clear) in zip(before, after):
         assert (clear is None) == (still_clear is None) or Path(name).suffix in ('.gif', '.webp')
         seen = np.ones(old.shape[:2], bool) if clear is None else clear > 0
-        if clear is not None and still_clear is not None: assert abs(clear.astype(int) - still_clear).max() <= (0 if 'avif' not in name else 3)
+        if clear is not None and still_clear is not None:
+            assert abs(clear.astype(int) - still_clear).max() <= (0 if 'avif' not in name else 3)
         a, b = light(old)[seen], light(new)[seen]
         assert abs(a - b).mean()*255 < want.get('off', 1), name
         chroma = split(to_rgb_array(new))[1]
-        if min(old.shape[:2]) > 8 and BLACK not in notes: assert chroma[seen][..., 0].mean() > .02  # the model says 0.1, where there is room
+        # the model says 0.1, where there is room
+        if min(old.shape[:2]) > 8 and BLACK not in notes: assert chroma[seen][..., 0].mean() > .02
     img = Image.open(tmp_path/out)
     assert (img.mode, img.size) == (want.get('mode', 'RGB'), want.get('size', (W, H)))
     check(img, tmp_path/name, want)
@@ -289,7 +308,8 @@ def check(img, photo, want):
     if want.get('exif'):
         assert (tags[Tag.Artist], tags[Tag.ImageDescription], tags.get_ifd(IFD.GPSInfo)[2]) == ('Aunt Grace', 'the yard', (51., 30., 0.))
         assert (inner := tags.get_ifd(IFD.Exif))[Tag.MakerNote] == b'notes' and inner[Tag.ExposureTime] == .25
-    elif not want.get('artist'): assert set(tags) - {256, 257, 258, 259, 262, 273, 277, 278, 279, 282, 283, 284, 296, 317, 338, 700, 33723, 34675} <= {Tag.Software}
+    elif not want.get('artist'):
+        assert set(tags) - {256, 257, 258, 259, 262, 273, 277, 278, 279, 282, 283, 284, 296, 317, 338, 700, 33723, 34675} <= {Tag.Software}
     if want.get('artist'): assert tags[Tag.Artist] == 'Aunt Grace'
     assert info.get('icc_profile') == want.get('icc') or fmt == 'AVIF' and not want.get('icc')
     xmp = info.get('xmp') or info.get('XML:com.adobe.xmp')
@@ -310,7 +330,8 @@ def check(img, photo, want):
         assert times == want['times']
     if 'compression' in want: assert info['compression'] == want['compression']
     if 'lossless' in want: assert (b'VP8L' in Path(img.filename).read_bytes()) == want['lossless']
-    if want.get('brighter'): assert light(frames(photo)[0][0]).mean() > np.asarray(Image.open(photo)).mean()/255 + .03  # gamma 1.4 is brighter than sRGB's
+    # gamma 1.4 is brighter than sRGB's
+    if want.get('brighter'): assert light(frames(photo)[0][0]).mean() > np.asarray(Image.open(photo)).mean()/255 + .03
     if 'bits' in want: assert np.mean(deep_luma(img.filename) % 257 != 0) > .5 or 'float' in img.filename or 'integers' in img.filename
 
 
@@ -368,7 +389,8 @@ BROKEN = {
     'odd-depth.png': (lambda: png(5, 5, 7, 0, b'\0'*30), ''),
     'bomb.png': (lambda: png(30000, 30000, 8, 0), '178,956,970 pixels'),
     'bomb.gif': (gif_bomb, '178,956,970 pixels'),
-    'bomb.tif': (lambda: save(grey(), 'TIFF').replace(struct.pack('<HHIHH', 256, 4, 1, W, 0), struct.pack('<HHII', 256, 4, 1, 2**31 - 9)), ''),
+    'bomb.tif': (lambda: save(grey(), 'TIFF').replace(struct.pack('<HHIHH', 256, 4, 1, W, 0), struct.pack('<HHII', 256, 4, 1, 2**31 - 9)),
+    ''),
 }
 
 @pytest.mark.parametrize('name', BROKEN)
@@ -416,7 +438,9 @@ def test_sixteen_bits_of_colour_stand_upright(tiny, tmp_path, orientation):
 def test_without_opencv_a_note_says_that_8_bits_were_read(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'cv2', None)
     monkeypatch.setattr('colorizer.inference.files.find_spec', lambda name: None)
-    assert colorize_file(tiny, png16(3), tmp_path/'out.png')['notes'] == ['read with 8 bits per channel, so it comes out with 8 (for 16: pip install "unet-colorizer[deep]")']
+    assert colorize_file(tiny, png16(3),
+        tmp_path/'out.png')['notes'] == [
+        'read with 8 bits per channel, so it comes out with 8 (for 16: pip install "unet-colorizer[deep]")']
 
 
 def test_metadata_that_is_too_much_is_left_out_and_the_photo_is_not(command, tmp_path):
@@ -429,7 +453,8 @@ def test_metadata_that_is_too_much_is_left_out_and_the_photo_is_not(command, tmp
     assert Image.open(tmp_path/'much.jpg').size == (W, H)
 
 
-@pytest.mark.parametrize('pair', [('pages.tif', 'out.png', 'PNG holds one picture'), ('animated.gif', 'out.jpg', 'JPEG holds one picture'), ('deep.png', 'out.webp', BITS)])
+@pytest.mark.parametrize('pair', [('pages.tif', 'out.png', 'PNG holds one picture'),
+    ('animated.gif', 'out.jpg', 'JPEG holds one picture'), ('deep.png', 'out.webp', BITS)])
 def test_a_format_with_less_room_says_so(command, pair, tmp_path):
     name, out, note = pair
     (tmp_path/name).write_bytes(KINDS[name][0]())
@@ -448,7 +473,8 @@ def test_transparent_parts_are_white_in_a_jpeg(command, tmp_path):
 def test_photos_in_colour_can_be_left_alone(command, kind, tmp_path):
     dict(grey=grey, sepia=sepia, colour=colour)[kind]().save(tmp_path/'a.jpg', quality=60)
     status, stdout, stderr = command('a.jpg', '--skip-colour')
-    assert status == 0 and stdout == ['a_colour.jpg']*(kind != 'colour') and stderr == ['colorizer: a.jpg: in colour already']*(kind == 'colour')
+    assert status == 0 and stdout == ['a_colour.jpg']*(kind != 'colour')
+    assert stderr == ['colorizer: a.jpg: in colour already']*(kind == 'colour')
     assert (tmp_path/'a_colour.jpg').exists() == (kind != 'colour')
 
 
@@ -485,7 +511,8 @@ def test_the_real_photos_are_in_colour_and_their_prints_are_not():
         rgb = to_rgb_array(open_photo(path))
         y = luma(rgb)[..., None]
         assert has_colour(rgb)
-        for dark, light in [((0, 0, 0), (1, 1, 1)), ((.2, .1, .02), (1, .94, .8)), ((.02, .08, .25), (.92, .96, 1)), ((.24, .08, 0), (1, .9, .6))]:
+        for dark, light in [((0, 0, 0), (1, 1, 1)), ((.2, .1, .02), (1, .94, .8)), ((.02, .08, .25), (.92, .96, 1)),
+            ((.24, .08, 0), (1, .9, .6))]:
             old = Image.fromarray(((y*light + (1 - y)*dark)*255).astype(np.uint8))
             assert not has_colour(np.asarray(Image.open(io.BytesIO(save(old, 'JPEG', quality=40))))), (path, dark)
 
@@ -527,9 +554,11 @@ def encoded(y): return np.where(y <= .0031308, 12.92*y, 1.055*y**(1/2.4) - .055)
 CUT, GUESS = 'outside clipped', 'no usual range'
 DELICATE = {  # name: (content, luma that is right, notes)
     **{f'miniswhite16-{k}.tif': (lambda o=o: tif(65535 - y16(), photometric='miniswhite', **o), lambda: y16()/65535, [])
-       for k, o in dict(le={}, be=dict(byteorder='>'), deflate=dict(compression='zlib'), tiled=dict(tile=(16, 16)), big=dict(bigtiff=True)).items()},
+       for k, o in dict(le={}, be=dict(byteorder='>'), deflate=dict(compression='zlib'), tiled=dict(tile=(16, 16)),
+       big=dict(bigtiff=True)).items()},
     'miniswhite-float.tif': (lambda: tif(1 - y32(), photometric='miniswhite'), y32, []),
-    **{f'planar16-{n}-{order}.tif': (lambda n=n, order=order: tif(planar(n), photometric='rgb', planarconfig='separate', byteorder=order, extrasamples=['unassalpha'] if n == 4 else None),
+    **{f'planar16-{n}-{order}.tif': (lambda n=n, order=order: tif(planar(n), photometric='rgb', planarconfig='separate', byteorder=order,
+    extrasamples=['unassalpha'] if n == 4 else None),
         lambda: luma(np.moveaxis(planar(3), 0, -1)), []) for n, order in ((3, '<'), (3, '>'), (4, '<'))},
     'packed12.tif': (tif12, lambda: (y16() >> 4)/4095, []),
     'twelve-of-16.tif': (lambda: tif(y16() >> 4, extratags=[(281, 3, 1, 4095, True)]), lambda: (y16() >> 4)/4095, []),
@@ -549,11 +578,14 @@ DELICATE = {  # name: (content, luma that is right, notes)
     'uint32-16-bits.tif': (lambda: tif(y16().astype(np.uint32)), y32, []),
     'int32.tif': (lambda: tif((y32().astype(np.float64)*(2**31 - 1)).astype(np.int32)), y32, []),
     'int16.tif': (lambda: tif((y16() >> 1).astype(np.int16)), y32, []),
-    'gamma8.png': (lambda: with_gamma(save(Image.fromarray((y16() >> 8).astype(np.uint8)), 'PNG'), 1.), lambda: encoded((y16() >> 8)/255), []),
+    'gamma8.png': (lambda: with_gamma(save(Image.fromarray((y16() >> 8).astype(np.uint8)), 'PNG'), 1.), lambda: encoded((y16() >> 8)/255),
+    []),
     'gamma16.png': (lambda: with_gamma(save(Image.fromarray(y16()), 'PNG'), 1.), lambda: encoded(y16()/65535), []),
     'gamma-usual.png': (lambda: with_gamma(save(Image.fromarray(y16()), 'PNG'), 1/2.2), lambda: y16()/65535, []),
-    **{f'grey-gamma-{g}-{bits}.tif': (lambda g=g, bits=bits: save(Image.fromarray(y16() if bits == 16 else (y16() >> 8).astype(np.uint8)), 'TIFF', icc_profile=curve(b'GRAY', g)),
-        lambda g=g, bits=bits: encoded((y16()/65535 if bits == 16 else (y16() >> 8)/255)**(round(g*256)/256)), []) for g in (1., 1.8, 2.2, 2.4) for bits in (8, 16)},
+    **{f'grey-gamma-{g}-{bits}.tif': (lambda g=g,
+    bits=bits: save(Image.fromarray(y16() if bits == 16 else (y16() >> 8).astype(np.uint8)), 'TIFF', icc_profile=curve(b'GRAY', g)),
+        lambda g=g, bits=bits: encoded((y16()/65535 if bits == 16 else (y16() >> 8)/255)**(round(g*256)/256)), [])
+        for g in (1., 1.8, 2.2, 2.4) for bits in (8, 16)},
 }
 
 def with_gamma(data, gamma): return data[:33] + chunk(b'gAMA', struct.pack('>I', round(gamma*100000))) + data[33:]
@@ -566,7 +598,8 @@ def test_numbers_mean_what_the_file_says(command, name, tmp_path):
     status, stdout, stderr = command(name, '-o', 'out.png')
     assert status == 0 and len(stderr) == len(notes) and all(n in o for n, o in zip(notes, stderr)), stderr
     with Image.open(tmp_path/'out.png') as img: deep = any(';16' in str(o[-1]) for o in img.tile)
-    got = luma(unpack_png((tmp_path/'out.png').read_bytes())[..., :3]) if deep else luma(np.asarray(Image.open(tmp_path/'out.png').convert('RGB')))
+    got = luma(unpack_png((tmp_path/'out.png').read_bytes())[...,
+        :3]) if deep else luma(np.asarray(Image.open(tmp_path/'out.png').convert('RGB')))
     off = abs(got - right())
     off[0, 0] = 0  # the odd pixel
     assert off.max() < (.003 if name == 'float-odd.tif' else .0005 if deep else .0045), off.max()  # 8 bits are rounded twice
@@ -577,8 +610,10 @@ def dng():
     "What a raw file looks like to Pillow: a thumbnail, and the picture in a directory below it"
     tifffile = pytest.importorskip('tifffile')
     with tifffile.TiffWriter(data := io.BytesIO()) as f:
-        f.write(np.asarray(colour().resize((90, 60))), subifds=1, subfiletype=1, photometric='rgb', metadata=None, extratags=[(50706, 1, 4, b'\1\4\0\0', True)])
-        f.write(np.asarray(grey(0, (300, 200))).astype(np.uint16)*257, photometric='cfa', metadata=None, extratags=[(33421, 3, 2, (2, 2), True), (33422, 1, 4, b'\0\1\1\2', True)])
+        f.write(np.asarray(colour().resize((90, 60))), subifds=1, subfiletype=1, photometric='rgb', metadata=None,
+            extratags=[(50706, 1, 4, b'\1\4\0\0', True)])
+        f.write(np.asarray(grey(0, (300, 200))).astype(np.uint16)*257, photometric='cfa', metadata=None,
+            extratags=[(33421, 3, 2, (2, 2), True), (33422, 1, 4, b'\0\1\1\2', True)])
     return data.getvalue()
 
 def test_a_raw_file_is_developed_or_refused_but_never_its_thumbnail(command, tmp_path, monkeypatch):
@@ -595,19 +630,23 @@ def test_a_raw_file_is_developed_or_refused_but_never_its_thumbnail(command, tmp
 
 
 def test_kinds_of_tiff_that_cannot_be_read_are_named(command, tmp_path):
-    for name, a, options in [('ga16', np.dstack([y16()]*2), dict(photometric='minisblack', extrasamples=['unassalpha'])), ('rgbf', np.dstack([y32()]*3), dict(photometric='rgb'))]:
+    for name, a, options in [('ga16', np.dstack([y16()]*2), dict(photometric='minisblack', extrasamples=['unassalpha'])),
+        ('rgbf', np.dstack([y32()]*3), dict(photometric='rgb'))]:
         (tmp_path/f'{name}.tif').write_bytes(tif(a, **options))
         status, stdout, stderr = command(f'{name}.tif')
-        assert (status, stdout, len(stderr)) == (1, [], 1) and 'a kind of TIFF that cannot be read' in stderr[0] and ('16' in stderr[0] or '32' in stderr[0]), stderr
+        assert (status, stdout, len(stderr)) == (1, [], 1) and 'a kind of TIFF that cannot be read' in stderr[0] and ('16' in stderr[0]
+            or '32' in stderr[0]), stderr
 
 
-@pytest.mark.parametrize('a', [y16().astype('>u2'), y16().astype(np.int32), y16().astype(np.uint32), y16().astype(np.int64), y16()/65535, y32().astype(np.float16),])
+@pytest.mark.parametrize('a', [y16().astype('>u2'), y16().astype(np.int32), y16().astype(np.uint32), y16().astype(np.int64), y16()/65535,
+    y32().astype(np.float16),])
 def test_arrays_of_any_type(tiny, a):
     got, want = tiny.colorize(a), tiny.colorize(y16())
     assert abs(luma(np.asarray(got)) - luma(np.asarray(want))).max()*255 < 2 and 100 < luma(np.asarray(got)).mean()*255 < 150
 
 
-@pytest.mark.parametrize('a', [y32()*255, y16().astype(np.int32) - 9, y16().astype(np.uint32)*9, np.full((4, 4), 'x'), y32().astype(complex), np.zeros((3, 4, 5))])
+@pytest.mark.parametrize('a', [y32()*255, y16().astype(np.int32) - 9, y16().astype(np.uint32)*9, np.full((4, 4), 'x'),
+    y32().astype(complex), np.zeros((3, 4, 5))])
 def test_arrays_that_are_no_pixels_are_refused(tiny, a):
     for call in (tiny.colorize, to_pixels, tiny.colorize_array):
         with pytest.raises(PhotoError) as e: call(a)
@@ -619,7 +658,8 @@ def damaged_text():
     at = data.index(b'tEXt') + 8
     return data[:at] + b'!' + data[at + 1:]
 
-@pytest.mark.parametrize('name, make, note', [('text.png', damaged_text, 'left out'), ('noeoi.jpg', lambda: save(grey(), 'JPEG')[:-2], 'end mark'),
+@pytest.mark.parametrize('name, make, note',
+    [('text.png', damaged_text, 'left out'), ('noeoi.jpg', lambda: save(grey(), 'JPEG')[:-2], 'end mark'),
     ('noeoi-colour.jpg', lambda: save(grey().convert('RGB'), 'JPEG', progressive=True)[:-2], 'end mark')])
 def test_what_browsers_show_is_coloured(command, name, make, note, tmp_path):
     (tmp_path/name).write_bytes(make())
@@ -671,7 +711,8 @@ def test_metadata_that_is_hard_to_keep(command, tmp_path):
     turned = exif(6)
     turned.update({Tag.XResolution: 300., Tag.YResolution: 150., Tag.ResolutionUnit: 2})
     long = b'http://ns.adobe.com/xmp/extension/\0' + b'0'*32 + struct.pack('>II', 9, 0) + b'long part'
-    data = segment(segment(segment(save(grey(), 'JPEG', exif=turned, dpi=(300, 150), xmp=XMP), 0xe1, long), 0xfe, b'the first'), 0xfe, b'the second')
+    data = segment(segment(segment(save(grey(), 'JPEG', exif=turned, dpi=(300, 150), xmp=XMP), 0xe1, long), 0xfe, b'the first'), 0xfe,
+        b'the second')
     (tmp_path/'a.jpg').write_bytes(data)
     assert command('a.jpg')[::2] == (0, [])
     out, kept = (tmp_path/'a_colour.jpg').read_bytes(), Image.open(tmp_path/'a_colour.jpg')
@@ -679,7 +720,8 @@ def test_metadata_that_is_hard_to_keep(command, tmp_path):
     assert long in out and out.count(b'the first') == 1 and out.count(b'the second') == 1
 
 
-@pytest.mark.parametrize('name, out, note', [('text.png', 'a.jpg', 'text fields'), ('everything.jpg', 'a.png', 'IPTC'), ('once.gif', 'a.png', 'comment')])
+@pytest.mark.parametrize('name, out, note',
+    [('text.png', 'a.jpg', 'text fields'), ('everything.jpg', 'a.png', 'IPTC'), ('once.gif', 'a.png', 'comment')])
 def test_what_another_format_cannot_hold_is_said(command, name, out, note, tmp_path):
     (tmp_path/name).write_bytes(KINDS[name][0]())
     status, _, stderr = command(name, '-o', out)
@@ -707,7 +749,8 @@ def three_heic():
     heic_plugin()
     return several('HEIF', [grey(), grey(3), grey(5)])
 
-SAID = {'halftone.png': (lambda: save(bw(), 'PNG'), BLACK), 'halftone.tif': (lambda: save(bw(), 'TIFF'), BLACK), 'palette.png': (lambda: save(bw().quantize(2), 'PNG'), BLACK), 'palette.gif': (lambda: save(bw(), 'GIF'), BLACK),
+SAID = {'halftone.png': (lambda: save(bw(), 'PNG'), BLACK), 'halftone.tif': (lambda: save(bw(), 'TIFF'), BLACK),
+    'palette.png': (lambda: save(bw().quantize(2), 'PNG'), BLACK), 'palette.gif': (lambda: save(bw(), 'GIF'), BLACK),
         'wide.ppm': (ppm16, BITS), 'wide.jp2': (jp2_16, BITS), 'wide.heic': (heic10, BITS), 'three.heic': (three_heic, 'holds 3 pictures')}
 
 @pytest.mark.parametrize('name', SAID)
@@ -755,10 +798,13 @@ def test_names_that_are_not_utf8(model, tmp_path):
     (tmp_path/'N').mkdir()
     name = os.fsdecode(b'bad\xe9\xe8name.jpg')
     grey().save(tmp_path/'N'/name)
-    for words, out in [(['N'], b'N_colour/bad\xe9\xe8name.jpg'), ([f'N/{name}', '-o', 'N_colour/x.png'], b'N_colour/x.png'), ([f'N/{name}'], b'N/bad\xe9\xe8name_colour.jpg')]:
+    for words, out in [(['N'], b'N_colour/bad\xe9\xe8name.jpg'), ([f'N/{name}', '-o', 'N_colour/x.png'], b'N_colour/x.png'),
+        ([f'N/{name}'], b'N/bad\xe9\xe8name_colour.jpg')]:
         r = piped(model, tmp_path, *words)
         assert (r.returncode, r.stdout.strip()) == (0, out) and os.path.exists(tmp_path/os.fsdecode(out)), r
-    assert {b'1 coloured', b'1 done before'} <= set(piped(model, tmp_path, 'N').stderr.splitlines()[-1].removeprefix(b'colorizer: ').split(b', '))  # the last result lies among the photos
+    # the last result lies among the photos
+    assert {b'1 coloured', b'1 done before'} <= set(piped(model, tmp_path,
+        'N').stderr.splitlines()[-1].removeprefix(b'colorizer: ').split(b', '))
 
 
 def test_what_is_left_out_of_a_folder_is_mentioned(command, tmp_path, monkeypatch):
@@ -766,7 +812,8 @@ def test_what_is_left_out_of_a_folder_is_mentioned(command, tmp_path, monkeypatc
     monkeypatch.setattr('colorizer.inference.folders.can_read_raw', lambda: False)
     for o in ('a.dng', 'b.CR2', 'c.jxl', 'd.mp4', 'e.mov', 'letter.doc'): (tmp_path/'X'/o).write_bytes(b'x')
     status, stdout, stderr = command('X')
-    assert status == 1 and any('2 camera raw files left out' in o for o in stderr) and any('2 video clips left out' in o for o in stderr) and any('1 picture' in o for o in stderr), stderr
+    assert status == 1 and any('2 camera raw files left out' in o for o in stderr) and any('2 video clips left out' in o
+        for o in stderr) and any('1 picture' in o for o in stderr), stderr
     grey().save(tmp_path/'X'/'f.png')
     status, stdout, stderr = command('X')
     assert (status, len(stdout)) == (0, 1) and any('2 video clips' in o for o in stderr) and not any('letter' in o for o in stderr)
@@ -800,7 +847,8 @@ def test_an_rgb_profile_stays_with_the_picture(tiny):
     assert 'icc_profile' not in tiny.colorize(grey()).info
 
 
-@pytest.mark.parametrize('version, quota, cores', [(2, '150000 100000', 2), (2, '50000 100000', 1), (2, 'max 100000', 8), (1, ('300000', '100000'), 3), (1, ('-1', '100000'), 8)])
+@pytest.mark.parametrize('version, quota, cores',
+    [(2, '150000 100000', 2), (2, '50000 100000', 1), (2, 'max 100000', 8), (1, ('300000', '100000'), 3), (1, ('-1', '100000'), 8)])
 def test_threads_follow_the_quota_of_a_container(version, quota, cores, tmp_path, monkeypatch):
     from colorizer.inference.colorizer import _threads
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(range(8)), raising=False)
@@ -816,8 +864,10 @@ def test_threads_follow_the_quota_of_a_container(version, quota, cores, tmp_path
 
 FUZZ = int(os.environ.get('FUZZ', 0))  # so many files, different ones at each run; else a few hundred, always the same
 
-FUZZED = {k: KINDS[k][0] for k in ('everything.jpg', 'colour-420.jpg', 'progressive.jpg', 'cmyk.jpg', 'two-pictures.mpo.jpg', 'palette-clear.png', 'deep.png', 'text.png', 'animated.png', 'still.gif', 'clear.gif',
-    'lossy.webp', 'lossless.webp', 'animated.webp', 'grey.tif', 'fax.tif', 'deep-lzw.tiff', 'jpeg-inside.tif', 'pages.tif', 'grey.bmp', 'one-bit.bmp', 'grey.avif', 'grey.heic', 'grey.jp2', 'grey.pgm', 'grey.tga', 'grey.pcx', 'several-sizes.ico')
+FUZZED = {k: KINDS[k][0] for k in ('everything.jpg', 'colour-420.jpg', 'progressive.jpg', 'cmyk.jpg', 'two-pictures.mpo.jpg',
+    'palette-clear.png', 'deep.png', 'text.png', 'animated.png', 'still.gif', 'clear.gif',
+    'lossy.webp', 'lossless.webp', 'animated.webp', 'grey.tif', 'fax.tif', 'deep-lzw.tiff', 'jpeg-inside.tif', 'pages.tif', 'grey.bmp',
+    'one-bit.bmp', 'grey.avif', 'grey.heic', 'grey.jp2', 'grey.pgm', 'grey.tga', 'grey.pcx', 'several-sizes.ico')
     if k != 'grey.heic' or heic_plugin()}
 
 def mutated(data, edits, keep):
@@ -843,8 +893,10 @@ def test_mutated_files_end_in_a_photo_or_in_one_line(tiny, tmp_path):
     edit = st.tuples(st.sampled_from(['set', 'set', 'set', 'insert', 'delete', 'number']), places, st.integers(0, 255))
     seeds, counts = {k: v() for k, v in FUZZED.items()}, {}
 
-    @hypothesis.settings(max_examples=FUZZ or 600, deadline=None, database=None, derandomize=not FUZZ, suppress_health_check=list(hypothesis.HealthCheck))
-    @hypothesis.given(st.sampled_from(sorted(seeds)), st.lists(edit, max_size=4), st.sampled_from([1.]*12 + [.01, .1, .3, .5, .7, .9, .97]), st.sampled_from(['same', '.png', '.tif', '.jpg', '.webp']))
+    @hypothesis.settings(max_examples=FUZZ or 600, deadline=None, database=None, derandomize=not FUZZ,
+        suppress_health_check=list(hypothesis.HealthCheck))
+    @hypothesis.given(st.sampled_from(sorted(seeds)), st.lists(edit, max_size=4),
+        st.sampled_from([1.]*12 + [.01, .1, .3, .5, .7, .9, .97]), st.sampled_from(['same', '.png', '.tif', '.jpg', '.webp']))
     def run(name, edits, keep, suffix):
         target = tmp_path/f'out{format_for(name) if suffix == "same" else suffix}'
         try: status = colorize_file(tiny, mutated(seeds[name], edits, keep), target)['status']
@@ -880,9 +932,11 @@ def album(tmp_path):
 
 RESULTS = ['1984 Sommer/Größe/b.tif', '1984 Sommer/a.pgm.png', '1984 Sommer/a.png', 'cat.jpg']
 
-def visible(folder): return sorted(str(p.relative_to(folder)) for p in Path(folder).rglob('*') if p.is_file() and not p.name.startswith('.'))
+def visible(folder): return sorted(str(p.relative_to(folder)) for p in Path(folder).rglob('*') if p.is_file()
+    and not p.name.startswith('.'))
 
-def state(folder): return {p.relative_to(folder): (p.stat().st_ino, p.stat().st_mtime_ns) for p in Path(folder).rglob('*') if p.is_file() and not p.name.startswith('.')}
+def state(folder): return {p.relative_to(folder): (p.stat().st_ino, p.stat().st_mtime_ns) for p in Path(folder).rglob('*') if p.is_file()
+    and not p.name.startswith('.')}
 
 
 def test_a_folder_keeps_its_structure_and_what_is_done_stays(command, album, tmp_path):
@@ -890,7 +944,8 @@ def test_a_folder_keeps_its_structure_and_what_is_done_stays(command, album, tmp
     status, stdout, stderr = command('my album', '-r')
     out = tmp_path/'my album_colour'
     assert (status, stdout) == (1, [str(Path('my album_colour', o)) for o in RESULTS])
-    assert stderr[0] == 'colorizer: 4 coloured, 2 failed' and [o.split(': ')[1] for o in stderr[1:]] == [str(Path('my album', o)) for o in ('bad.jpg', 'gone.png')]
+    assert stderr[0] == 'colorizer: 4 coloured, 2 failed' and [o.split(': ')[1] for o in stderr[1:]] == [str(Path('my album', o))
+        for o in ('bad.jpg', 'gone.png')]
     assert visible(out) == sorted(RESULTS) and {p: p.read_bytes() for p in untouched} == untouched
 
     before = state(out)
@@ -940,9 +995,11 @@ def test_json_and_compare(command, album, tmp_path):
     colour().save(album/'c.png')
     status, stdout, stderr = command('my album', '-r', '--json', '--compare', '--skip-colour')
     rows = {Path(o['photo']).name: o for o in map(json.loads, stdout)}
-    assert status == 1 and {k: o['status'] for k, o in rows.items()} == {'a.png': 'coloured', 'a.pgm': 'coloured', 'b.tif': 'coloured', 'cat.jpg': 'coloured',
+    assert status == 1 and {k: o['status'] for k, o in rows.items()} == {'a.png': 'coloured', 'a.pgm': 'coloured', 'b.tif': 'coloured',
+        'cat.jpg': 'coloured',
         'bad.jpg': 'failed', 'gone.png': 'failed', 'c.png': 'skipped'}
-    assert rows['cat.jpg']['size'] == [W, H] and 'not an image' in rows['bad.jpg']['error'] and rows['c.png']['notes'] == ['in colour already']
+    assert rows['cat.jpg']['size'] == [W,
+        H] and 'not an image' in rows['bad.jpg']['error'] and rows['c.png']['notes'] == ['in colour already']
     assert all(Path(o[k]).is_file() for o in rows.values() if o['status'] == 'coloured' for k in ('out', 'compare'))
     statuses = [json.loads(o)['status'] for o in command('my album', '-r', '--json', '--compare', '--skip-colour')[1]]
     assert sorted(statuses) == ['done before']*4 + ['failed']*2 + ['skipped']
@@ -982,7 +1039,7 @@ def test_a_folder_survives_being_killed(model, many, tmp_path):
     out, done = tmp_path/'many_colour', {}
     for enough in (60, 140, 220):
         run = start(tmp_path, model)
-        while len(found := state(out)) < enough and run.poll() is None: time.sleep(.005)
+        while len(state(out)) < enough and run.poll() is None: time.sleep(.005)
         run.send_signal(signal.SIGKILL)
         run.communicate()
         assert run.returncode == -signal.SIGKILL
@@ -993,7 +1050,8 @@ def test_a_folder_survives_being_killed(model, many, tmp_path):
     stdout, stderr = start(tmp_path, model).communicate()
     assert len(stdout.splitlines()) == 298 - len(done) and {k: v for k, v in state(out).items() if k in done} == done
     assert visible(out) == [o for o in visible(many) if o[-7:-4] not in ('033', '200')] and not list(out.rglob('*.part'))
-    assert stderr.splitlines()[0] == f'colorizer: {298 - len(done)} coloured, {len(done)} done before, 2 failed' or '2 failed' in stderr.splitlines()[0]
+    first = stderr.splitlines()[0]
+    assert first == f'colorizer: {298 - len(done)} coloured, {len(done)} done before, 2 failed' or '2 failed' in first
     assert [Path(o.split(': ')[1]).stem for o in stderr.splitlines()[1:]] == ['033', '200']
     for path in visible(out): assert abs(light(frames(out/path)[0][0]) - light(frames(many/path)[0][0])).mean() < 2/255
 
@@ -1019,14 +1077,16 @@ def test_killed_just_before_or_after_a_result_gets_its_name(model, many, when, d
     assert run.returncode == -signal.SIGKILL and len(state(out)) == done and len(list(out.rglob('*.part'))) == (when == 'before')
     before = state(out)
     stdout, stderr = start(tmp_path, model).communicate()
-    assert len(stdout.splitlines()) == 298 - done and {k: v for k, v in state(out).items() if k in before} == before and not list(out.rglob('*.part'))
+    assert len(stdout.splitlines()) == 298 - done and {k: v for k, v in state(out).items()
+        if k in before} == before and not list(out.rglob('*.part'))
 
 
 # Pipes
 
 def piped(model, tmp_path, *words, data=b''):
     env = os.environ | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    return subprocess.run([sys.executable, '-m', 'colorizer', *words, '--model', str(model), '--size', '32'], cwd=tmp_path, env=env, input=data, capture_output=True)
+    return subprocess.run([sys.executable, '-m', 'colorizer', *words, '--model', str(model), '--size', '32'], cwd=tmp_path, env=env,
+        input=data, capture_output=True)
 
 def test_pipes(model, tmp_path):
     for name in ('grey.jpg', 'alpha.webp', 'deep.png', 'animated.gif', 'grey.pgm'):
@@ -1037,7 +1097,8 @@ def test_pipes(model, tmp_path):
     r = piped(model, tmp_path, '-', '-o', 'out.png', data=KINDS['grey.jpg'][0]())
     assert (r.returncode, r.stdout, r.stderr) == (0, b'out.png\n', b'') and Image.open(tmp_path/'out.png').mode == 'RGB'
     assert Image.open(io.BytesIO(piped(model, tmp_path, 'out.png', '-o', '-').stdout)).size == (W, H)
-    for words, why in [(['-', 'out.png'], b'goes with no other'), (['-', '--json'], b'nothing else'), (['-'], b'standard input'), (['.', '-o', '-'], b'one photo')]:
+    for words, why in [(['-', 'out.png'], b'goes with no other'), (['-', '--json'], b'nothing else'), (['-'], b'standard input'),
+        (['.', '-o', '-'], b'one photo')]:
         r = piped(model, tmp_path, *words)
         assert (r.returncode, r.stdout, len(r.stderr.splitlines())) == (1, b'', 1) and why in r.stderr, r
 
@@ -1067,14 +1128,16 @@ def test_batches(model, tmp_path):
 def test_models_and_providers_that_are_none(model, tmp_path):
     from colorizer.inference.colorizer import ModelError
     (tmp_path/'weights.pth').write_bytes(b'PK\3\4' + b'x'*99)
-    for kw, why in [(dict(model=tmp_path/'weights.pth'), 'not an ONNX model'), (dict(model=tmp_path/'none.onnx'), 'no such model'), (dict(providers='cuda'), 'onnxruntime-gpu'),
+    for kw, why in [(dict(model=tmp_path/'weights.pth'), 'not an ONNX model'), (dict(model=tmp_path/'none.onnx'), 'no such model'),
+        (dict(providers='cuda'), 'onnxruntime-gpu'),
                     (dict(providers='abacus'), 'no such provider')]:
         if kw.get('providers') == 'cuda' and 'CUDAExecutionProvider' in __import__('onnxruntime').get_available_providers(): continue
         with pytest.raises(ModelError, match=why): Colorizer(**kw)
     assert Colorizer(model, providers='cpu').session.get_providers() == ['CPUExecutionProvider']
 
 
-@pytest.mark.parametrize('change, why', [('name', 'not a colorizer model'), ('channels', 'not a colorizer model'), ('size', 'fixed size'), ('format', 'of format 2')])
+@pytest.mark.parametrize('change, why',
+    [('name', 'not a colorizer model'), ('channels', 'not a colorizer model'), ('size', 'fixed size'), ('format', 'of format 2')])
 def test_onnx_models_of_another_kind(model, change, why, tmp_path):
     import onnx
     from colorizer.inference.colorizer import ModelError

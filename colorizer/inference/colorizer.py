@@ -43,14 +43,16 @@ def _quotas(root, self):
         base = Path(root) if not which else Path(root)/'cpu'
         for folder in [base/path.strip('/'), *(base/path.strip('/')).parents]:
             with suppress(OSError, ValueError):
-                used, every = (folder/'cpu.max').read_text().split() if not which else [(folder/f'cpu.cfs_{o}_us').read_text() for o in ('quota', 'period')]
+                used, every = (folder/'cpu.max').read_text().split() if not which else [(folder/f'cpu.cfs_{o}_us').read_text()
+                    for o in ('quota', 'period')]
                 if int(used) > 0: yield int(used)/int(every)
             if folder == base: break
 
 def _session(path, providers, threads):
     "An ONNX Runtime session on the model file `path`"
     if not path.is_file(): raise ModelError(f'{path}: there is no such model file')
-    if path.suffix == '.safetensors': raise ModelError(f'{path}: trained weights, not an ONNX model. Make one of them: colorizer export {path} model.onnx')
+    if path.suffix == '.safetensors':
+        raise ModelError(f'{path}: trained weights, not an ONNX model. Make one of them: colorizer export {path} model.onnx')
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1  # one operation at a time, on all cores
     options.log_severity_level = 4  # what goes wrong is raised; the log would only say it twice
@@ -67,7 +69,8 @@ def _one_line(e): return ' '.join(str(e).split()).split('failed:')[-1][:200]  # 
 def _check_contract(session, path):
     "Raise `ModelError` if the model doesn't take luma and give chroma"
     def ports(o): return [(x.name, x.type, len(x.shape), x.shape[1] if len(x.shape) > 1 else None) for x in o]
-    if ports(session.get_inputs()) != [('luma', 'tensor(float)', 4, 1)] or ports(session.get_outputs()) != [('chroma', 'tensor(float)', 4, 2)]:
+    if ports(session.get_inputs()) != [('luma', 'tensor(float)', 4, 1)] or ports(session.get_outputs()) != [('chroma', 'tensor(float)', 4,
+        2)]:
         raise ModelError(f'{path}: not a colorizer model. It must take luma [N,1,H,W] and give chroma [N,2,H,W]')
     fixed = [o for o in session.get_inputs()[0].shape[2:] if isinstance(o, int)]
     if fixed: raise ModelError(f'{path}: takes only photos of a fixed size ({fixed}). Export it with free height and width')
@@ -121,7 +124,8 @@ class Colorizer:
         providers=None,  # 'cuda', 'coreml', 'directml' …, or a list of ONNX Runtime's own names; the CPU if None
         threads=None,  # all that this process may use if None
     ):
-        if size != 'auto' and not (isinstance(size, int) and 32 <= size <= 2048): raise ValueError(f"size must be from 32 to 2048, or 'auto', not {size}")
+        if size != 'auto' and not (isinstance(size, int) and 32 <= size <= 2048):
+            raise ValueError(f"size must be from 32 to 2048, or 'auto', not {size}")
         if not 0 <= saturation <= 10: raise ValueError(f'saturation must be from 0 to 10, not {saturation}')
         if threads is not None and threads < 1: raise ValueError(f'threads must be at least 1, not {threads}')
         self.path, self.saturation = Path(model or default_model()), saturation
@@ -233,7 +237,8 @@ def as_image(
 
 # %% ../../nbs/course/10_colouring_photos.ipynb #b0945e5c
 def _strips(height, width, h):
-    "First and end row of strips of so few pixels that they stay in the processor's cache, and of no more than four of the `h` rows of chroma"
+    """First and end row of strips of so few pixels that they stay in the processor's cache, and of no more than four of the `h` rows of
+    chroma"""
     n = max(1, min(72_000//width, 4*height//h))
     return [(i, min(i + n, height)) for i in range(0, height, n)]
 
@@ -255,7 +260,8 @@ def merge(
     height, width = pixels.shape[:2]
     if guide is None: guide = _small_luma(pixels, chroma.shape[1::-1], threads)
     rows, top = guided_rows(chroma*np.float32(saturation), (width, height), guide, threads), np.float32(np.iinfo(pixels.dtype).max)
-    out, store = (np.empty((height, width), '<u4'), _pack) if pixels.dtype == np.uint8 else (np.empty((height, width, 3), pixels.dtype), _store)
+    out, store = (np.empty((height, width), '<u4'), _pack) if pixels.dtype == np.uint8 else (np.empty((height, width, 3), pixels.dtype),
+        _store)
     def strip(first, end):
         y = _light(pixels[first:end])
         store(out[first:end], *_paint(y, *rows(first, end, y), top))
@@ -323,7 +329,8 @@ def colorize_array(self: Colorizer,
     halved=False,  # of grey uint8: one chroma for each 2×2 pixels, see `merge_halved`
 ) -> np.ndarray:  # RGB [H,W,3], of the type of `pixels`
     "Pixels in colour. Their luma is kept, with all its bits: only chroma comes from the network, and from hints."
-    if pixels.dtype not in (np.uint8, np.uint16): raise PhotoError(f'pixels of type {pixels.dtype}: give uint8 or uint16, or use `colorize`')
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise PhotoError(f'pixels of type {pixels.dtype}: give uint8 or uint16, or use `colorize`')
     size = pixels.shape[1::-1]
     hint_list(hints, size)  # what is wrong with them should show before the work
     small = _small_luma(pixels, render_size(*size, self.size) if chroma is None else chroma.shape[1::-1], self.threads)

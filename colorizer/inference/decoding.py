@@ -23,7 +23,8 @@ def heic_plugin() -> bool:
     return True
 
 def max_pixels() -> int:  # pixels
-    "The largest photo that is opened. A file of a few bytes can claim to be one of terabytes; `PIL.Image.MAX_IMAGE_PIXELS` is half of this limit."
+    """The largest photo that is opened. A file of a few bytes can claim to be one of terabytes;
+    `PIL.Image.MAX_IMAGE_PIXELS` is half of this limit."""
     return 2*(Image.MAX_IMAGE_PIXELS or 2**62)
 
 def _data(fp):
@@ -41,7 +42,8 @@ def _describe(img):
     if not hasattr(img, 'tag_v2'): return  # not a TIFF, or a copy, which has been decoded
     tags = img.tag_v2
     bits, kind = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))), tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))[0]
-    img.info['levels'] = dict(bits=_bits_in_use(tags, bits), kind={2: 'i', 3: 'f'}.get(kind, 'u'), inverted=tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0)
+    img.info['levels'] = dict(bits=_bits_in_use(tags, bits), kind={2: 'i', 3: 'f'}.get(kind, 'u'),
+        inverted=tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0)
     with suppress(TypeError, ValueError): img.info['levels']['nodata'] = float(tags.get(42113))
 
 def _bits_in_use(tags, bits):
@@ -76,13 +78,15 @@ def _in_wide_planes(img):
 def _planes(img):
     "An 8-bit Pillow image of a TIFF that is stored in wide planes"
     a = _tifffile_pixels(img)
-    if a.dtype != np.uint16 or a.shape[2] not in (3, 4): raise PhotoError(f'a TIFF with {a.shape[2]} planes of {a.dtype} cannot be read. Save it as RGB with 8 or 16 bits')
+    if a.dtype != np.uint16 or a.shape[2] not in (3, 4):
+        raise PhotoError(f'a TIFF with {a.shape[2]} planes of {a.dtype} cannot be read. Save it as RGB with 8 or 16 bits')
     out = Image.fromarray(to_8_bit(a))
     out.format, out.info = img.format, dict(img.info) | dict(exif=img.getexif().tobytes())
     return out
 
 # %% ../../nbs/library/decoding.ipynb #995aba55
-_TAGS = 271, 272, 274, 281, 306, 315, 700, 33432, 33723, 34675, 42113  # camera, orientation, white, date, author, XMP, copyright, IPTC, profile, no data
+# camera, orientation, white, date, author, XMP, copyright, IPTC, profile, no data
+_TAGS = 271, 272, 274, 281, 306, 315, 700, 33432, 33723, 34675, 42113
 
 def _rewritten(data):
     "A TIFF that only tifffile reads, as one that Pillow reads. Raises an exception if it isn't grey or RGB of a usual type"
@@ -106,7 +110,8 @@ def _refused_tiff(data):
     return f'a kind of TIFF that cannot be read ({what}). Save it as grey or RGB with 8 or 16 bits'.replace('1 × ', '')
 
 # %% ../../nbs/library/decoding.ipynb #207909ee
-RAW_SUFFIXES = set('.dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .raf .orf .rw2 .pef .srw .raw .3fr .erf .kdc .dcr .mos .mrw .x3f .iiq .rwl'.split())
+RAW_SUFFIXES = set('''.dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .raf .orf .rw2 .pef .srw .raw .3fr .erf .kdc .dcr .mos .mrw .x3f
+    .iiq .rwl'''.split())
 
 def can_read_raw() -> bool:
     "Whether rawpy is installed."
@@ -115,7 +120,8 @@ def can_read_raw() -> bool:
 def _is_raw(img):
     "Whether a TIFF is a camera raw file, or holds a thumbnail in the place of the picture"
     tags = img.tag_v2
-    if 50706 in tags or tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) in (32803, 34892): return True  # DNGVersion; colour filter array, linear raw
+    # DNGVersion; colour filter array, linear raw
+    if 50706 in tags or tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) in (32803, 34892): return True
     return 330 in tags and bool(tags.get(254, 0) & 1) or _data(img.fp)[8:10] == b'CR'  # SubIFDs below a reduced picture; Canon
 
 # %% ../../nbs/library/decoding.ipynb #5900999f
@@ -123,10 +129,12 @@ def _develop(data, tiff=None):
     "A raw file as a Pillow image, upright; the 16 bits are in `info['deep']`"
     try: import rawpy
     except ImportError:
-        raise PhotoError('a camera raw file, of which only the small preview can be read here. Run pip install "unet-colorizer[raw]", or save it as a TIFF first') from None
+        raise PhotoError('a camera raw file, of which only the small preview can be read here. '
+                         'Run pip install "unet-colorizer[raw]", or save it as a TIFF first') from None
     try:
         with rawpy.imread(io.BytesIO(data)) as raw: a = raw.postprocess(use_camera_wb=True, output_bps=16)
-    except rawpy.LibRawError as e: raise PhotoError(f'a camera raw file that cannot be developed ({_text(e)}). Save it as a TIFF first') from None
+    except rawpy.LibRawError as e:
+        raise PhotoError(f'a camera raw file that cannot be developed ({_text(e)}). Save it as a TIFF first') from None
     out, exif = Image.fromarray(to_8_bit(a)), tiff.getexif() if tiff else Image.Exif()
     exif.pop(ExifTags.Base.Orientation, None)
     out.format, out.info = 'RAW', dict(deep=a, exif=exif.tobytes())
@@ -195,13 +203,14 @@ def _second_try(source, error):
 
 # %% ../../nbs/library/decoding.ipynb #67113e4c
 def decode(
-    img:Image.Image,  # from `open_image`; of a file with several pictures, the one it stands at
+    img: Image.Image,  # from `open_image`; of a file with several pictures, the one it stands at
 ) -> Image.Image:  # `img`, or another one where Pillow would get this one wrong
     "Read the pixels of a photo. Raises what Pillow raises, or `PhotoError`."
     _describe(img)
     if hasattr(img, 'tag_v2') and img.fp and _in_wide_planes(img):
         with suppress(ValueError, ImportError): return _planes(img)  # compressed in a way that tifffile can't read: Pillow can
-        if img.tag_v2.get(TiffImagePlugin.COMPRESSION, 1) == 1: raise PhotoError('a TIFF in 16-bit planes, which only tifffile can read. Run pip install tifffile')
+        if img.tag_v2.get(TiffImagePlugin.COMPRESSION, 1) == 1:
+            raise PhotoError('a TIFF in 16-bit planes, which only tifffile can read. Run pip install tifffile')
     try: img.load()
     except OSError:
         mended = _with_end(img) if img.format in ('JPEG', 'MPO') and getattr(img, 'fp', None) else None
@@ -211,13 +220,15 @@ def decode(
 
 # %% ../../nbs/library/decoding.ipynb #60f6218a
 def loses_bits(
-    img:Image.Image,  # from `open_image`, not decoded yet
+    img: Image.Image,  # from `open_image`, not decoded yet
 ) -> bool:
     "Whether Pillow gives less than the file holds: more than 8 bits in colour, or together with alpha."
     if img.mode[0] in 'IF': return False
     if img.format == 'TIFF': return max(img.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (8,))) > 8
     if img.format == 'PNG': return any(';16' in str(o[-1]) for o in img.tile)
-    if img.format == 'PPM': return any(isinstance(o[-1], tuple) and o[-1][-1] not in (None, 0) and isinstance(o[-1][-1], int) and o[-1][-1] > 255 for o in img.tile)
+    if img.format == 'PPM':
+        return any(isinstance(o[-1], tuple) and o[-1][-1] not in (None, 0) and isinstance(o[-1][-1], int) and o[-1][-1] > 255
+            for o in img.tile)
     return img.info.get('bit_depth', 8) > 8 or _bits_in_header(img) > 8
 
 def _bits_in_header(img):
@@ -225,20 +236,24 @@ def _bits_in_header(img):
     if img.format not in ('SGI', 'JPEG2000', 'AVIF') or not getattr(img, 'fp', None): return 8
     head = _data(img.fp)[:4096]
     if img.format == 'SGI': return 8*head[3]
-    if img.format == 'JPEG2000' and (at := head.find(b'\xff\x51')) >= 0: return 1 + max(o & 127 for o in head[at + 40:at + 40 + 3*head[at + 39]:3])  # SIZ: ITU-T T.800, A.5.1
+    # SIZ: ITU-T T.800, A.5.1
+    if img.format == 'JPEG2000' and (at := head.find(b'\xff\x51')) >= 0:
+        return 1 + max(o & 127 for o in head[at + 40:at + 40 + 3*head[at + 39]:3])
     if img.format == 'AVIF' and (at := head.find(b'av1C')) >= 0: return 10 if head[at + 6] & 64 else 8  # AV1 in ISOBMFF, section 2.3.3
     return 8
 
 # %% ../../nbs/library/decoding.ipynb #97aa80af
-_TURNS = {2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1),
+_TURNS = {2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
           7: lambda a: np.rot90(a, 2).swapaxes(0, 1), 8: np.rot90}  # EXIF's orientations
 
 def sixteen_bits(
-    img:Image.Image,  # from `open_image`, not decoded yet
+    img: Image.Image,  # from `open_image`, not decoded yet
 ):  # RGB uint16 [H,W,3], upright; None where no library here can read it so
     "The pixels of a file that Pillow would give with 8 bits."
     if 'deep' in img.info: return img.info.pop('deep')
-    turn = _TURNS.get(img.getexif().get(ExifTags.Base.Orientation), lambda a: a) if img.format != 'PNG' else None  # asking a PNG decodes and closes it
+    # asking a PNG decodes and closes it
+    turn = _TURNS.get(img.getexif().get(ExifTags.Base.Orientation), lambda a: a) if img.format != 'PNG' else None
     for read in (_tifffile_pixels,)*(img.format == 'TIFF') + (_opencv_pixels,):
         with suppress(Exception):
             a = read(img)

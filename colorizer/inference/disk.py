@@ -13,7 +13,7 @@ from pathlib import Path
 # %% ../../nbs/library/disk.ipynb #ffa3f527
 @contextmanager
 def whole_path(
-    path:str|Path,  # the file to make
+    path: str | Path,  # the file to make
     ready=None,  # called with the path of the complete file, before it gets its name
 ):  # gives the temporary `Path` to write to
     "A temporary path that is renamed to `path` if the block succeeds, and removed if it fails."
@@ -28,7 +28,7 @@ def whole_path(
 # %% ../../nbs/library/disk.ipynb #ce501cdc
 @contextmanager
 def whole_file(
-    path:str|Path,  # the file to make
+    path: str | Path,  # the file to make
     ready=None,  # called with the path of the complete file, before it gets its name
 ):  # gives a binary file to write to
     "A binary file that becomes `path` if the block succeeds, and leaves nothing behind if it fails."
@@ -41,10 +41,10 @@ class _PythonFile:
 
 # %% ../../nbs/library/disk.ipynb #bc0fb566
 def write_whole(
-    path:str|Path,  # the file to make
+    path: str | Path,  # the file to make
     data,  # bytes, or text, which is stored as UTF-8
-    sync:bool=False,  # whether to wait until the disk has it, so that it survives a power failure
-)->Path:  # `path`
+    sync: bool = False,  # whether to wait until the disk has it, so that it survives a power failure
+) -> Path:  # `path`
     "Write a file whole or not at all."
     with whole_path(path) as part, open(part, 'xb') as f:
         f.write(data.encode() if isinstance(data, str) else data)

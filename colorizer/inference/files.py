@@ -28,7 +28,7 @@ from .pixels import PhotoError, result_profile, to_8_bit, to_pixels, to_rgb_arra
 
 # %% ../../nbs/library/files.ipynb #74435e33
 def unexplained_colour(
-    rgb:np.ndarray,  # [H,W,3], or grey [H,W]; uint8 or uint16
+    rgb: np.ndarray,  # [H,W,3], or grey [H,W]; uint8 or uint16
 ) -> float:  # root mean square, on the scale of chroma: 0 to about 0.5
     "How much chroma nine tenths of a photo have that doesn't follow from its luma: near 0 for grey and evenly toned photos."
     if rgb.ndim == 2: return 0.
@@ -44,7 +44,7 @@ def unexplained_colour(
 IN_COLOUR = .0145  # between 0.018, the palest of the package's photos, and 0.011, a print toned in two colours and stored as a bad JPEG
 
 def has_colour(
-    rgb:np.ndarray,  # [H,W,3], or grey [H,W]; uint8 or uint16
+    rgb: np.ndarray,  # [H,W,3], or grey [H,W]; uint8 or uint16
 ) -> bool:
     "Whether a photo is in colour, and neither grey nor a toned print."
     return unexplained_colour(rgb) > IN_COLOUR
@@ -55,7 +55,7 @@ ANIMATED = {'GIF', 'PNG', 'WEBP', 'AVIF'}  # formats whose further pictures are 
 class PhotoFile:
     "An opened file: one picture, the pages of a TIFF, or the frames of an animation."
     def __init__(self,
-        img:Image.Image,  # fresh from `lazy_photo`
+        img: Image.Image,  # fresh from `lazy_photo`
         name,  # what the user knows the file by
     ):
         self.img, self.name, self.format, self.inside = img, name, img.format, getattr(img, 'n_frames', 1)
@@ -66,7 +66,8 @@ class PhotoFile:
         self.durations, self.notes, self.orientation, self.deep = [], [], 1, None
         total = self.count*img.width*img.height
         if self.animated and total > max_pixels():
-            raise PhotoError(f'{name}: {self.count} frames are too large together, the limit is {max_pixels():,} pixels. Raise it with --max-pixels')
+            raise PhotoError(f'{name}: {self.count} frames are too large together, the limit is {max_pixels():,} pixels. '
+                             'Raise it with --max-pixels')
 
     def note(self, *texts):
         "Remember what the user should know, each thing once"
@@ -118,13 +119,14 @@ def _stores_luma(img):
     return 'jfif' in img.info or bool(img.info.get('adobe_transform', bytes(o[0] for o in img.layer) != b'RGB'))
 
 def pictures(
-    f:PhotoFile,
+    f: PhotoFile,
 ):  # gives Pillow images
     "The pictures of a file, one by one, decoded and upright. A colour JPEG comes as YCbCr: its luma is there as it was stored."
     for i in range(f.count):
         with reading(f.name):
             if i: f.img.seek(i)
-            if f.wide and f.count == 1: f.deep = sixteen_bits(f.img)  # first: to ask a PNG for its EXIF data is to have it decoded and closed
+            # first: to ask a PNG for its EXIF data is to have it decoded and closed
+            if f.wide and f.count == 1: f.deep = sixteen_bits(f.img)
             with suppress(Exception): f.orientation = f.img.getexif().get(ExifTags.Base.Orientation, 1)
             if _stores_luma(f.img): f.img.draft('YCbCr', None)
             img = decode(f.img)
@@ -143,9 +145,9 @@ _keep = {_Tag[o] for o in '''ImageDescription Make Model DateTime Artist Copyrig
     XPSubject XResolution YResolution ResolutionUnit'''.split()} | {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
 
 def kept_exif(
-    like:Image.Image,
-    size:tuple,  # (width, height) of the upright photo
-    aside:bool=False,  # whether it lay on its side in the file
+    like: Image.Image,
+    size: tuple,  # (width, height) of the upright photo
+    aside: bool = False,  # whether it lay on its side in the file
 ) -> Image.Exif:
     "The EXIF data of `like` that hold for an upright photo. Raises what Pillow raises if they are damaged."
     old, new = like.getexif(), Image.Exif()
@@ -201,7 +203,8 @@ def _own_texts(img):
 
 def _segments(img):
     "What a JPEG holds besides the first of each kind, as bytes for a new JPEG: IPTC, long XMP, further comments"
-    found = [(kind, data) for kind, data in getattr(img, 'applist', []) if kind == 'APP1' and data.startswith(b'http://ns.adobe.com/xmp/extension/\0')]
+    found = [(kind, data) for kind, data in getattr(img, 'applist', []) if kind == 'APP1'
+        and data.startswith(b'http://ns.adobe.com/xmp/extension/\0')]
     found += [('APP13', iptc)] if (iptc := _iptc(img)) else []
     comments = [o for o in getattr(img, 'applist', []) if o[0] == 'COM']
     found += [o for o in comments if o[1] != img.info.get('comment')]
@@ -209,9 +212,9 @@ def _segments(img):
     return b''.join(b'\xff' + bytes([code[kind]]) + struct.pack('>H', len(data) + 2) + data for kind, data in found)
 
 def metadata(
-    f:PhotoFile,  # of which a picture has been decoded
-    fmt:str,  # Pillow's name of the format to be written
-    size:tuple,  # (width, height) of the result
+    f: PhotoFile,  # of which a picture has been decoded
+    fmt: str,  # Pillow's name of the format to be written
+    size: tuple,  # (width, height) of the result
 ) -> dict:  # arguments for Pillow's `save`
     "What the file says about its photo and what still holds, for a result in another or the same format."
     img, jpeg = f.img, f.format in ('JPEG', 'MPO')
@@ -231,7 +234,8 @@ def _note_losses(f, fmt):
     texts = _own_texts(f.img)
     if texts: f.note(f'its text fields ({", ".join(list(texts)[:3])}) have no place in {fmt} and were left out')
     if _iptc(f.img): f.note(f'its IPTC captions were not carried over to {fmt}')
-    if f.img.info.get('comment') and kin in ('JPEG', 'GIF') and fmt not in ('JPEG', 'GIF'): f.note(f'its comment has no place in {fmt} and was left out')
+    if f.img.info.get('comment') and kin in ('JPEG', 'GIF') and fmt not in ('JPEG', 'GIF'):
+        f.note(f'its comment has no place in {fmt} and was left out')
 
 def _dpi(f):
     "Dots per inch of the upright photo, or None where the file doesn't say so or says nonsense"
@@ -259,8 +263,8 @@ def _like_jpeg(img, turned=False):
     return dict(qtables=[list(first), np.minimum(own, chroma).tolist()], subsampling=sampling, progressive='progressive' in img.info)
 
 def encoding(
-    f:PhotoFile,
-    fmt:str,  # Pillow's name of the format to be written
+    f: PhotoFile,
+    fmt: str,  # Pillow's name of the format to be written
 ) -> dict:  # arguments for Pillow's `save`
     "How to encode a result so that it is as good as the file it comes from."
     if fmt == 'JPEG': return _like_jpeg(f.img, f.orientation != 1) if f.format in ('JPEG', 'MPO') else dict(quality=95, subsampling=0)
@@ -336,14 +340,17 @@ def _tags(self: TiffPages, pixels, meta, rows, sizes):
     tags.tagtype[T.STRIPOFFSETS] = tags.tagtype[T.STRIPBYTECOUNTS] = 4  # 32 bits, however small they are
     if n == 4: tags[T.EXTRASAMPLES] = 2  # alpha, not multiplied in
     if self.compress: tags[T.PREDICTOR] = 2
-    if 'dpi' in meta: tags.update({T.X_RESOLUTION: Fraction(meta['dpi'][0]).limit_denominator(10**4), T.Y_RESOLUTION: Fraction(meta['dpi'][1]).limit_denominator(10**4), T.RESOLUTION_UNIT: 2})
+    if 'dpi' in meta:
+        tags.update({T.X_RESOLUTION: Fraction(meta['dpi'][0]).limit_denominator(10**4),
+            T.Y_RESOLUTION: Fraction(meta['dpi'][1]).limit_denominator(10**4), T.RESOLUTION_UNIT: 2})
     for tag, kind, key in [(T.ICCPROFILE, 7, 'icc_profile'), (T.XMP, 1, 'xmp'), (T.IPTC_NAA_CHUNK, 7, 'iptc')]:
         if key not in meta: continue
         tags.tagtype[tag], tags[tag] = kind, meta[key] if isinstance(meta[key], bytes) else bytes(meta[key])
     return tags
 
 # %% ../../nbs/library/files.ipynb #dcbe71b6
-FORMATS = PLAIN_FORMATS | {'.jpe': 'JPEG', '.jfif': 'JPEG', '.apng': 'PNG', '.gif': 'GIF', '.avif': 'AVIF', '.heic': 'HEIF', '.heif': 'HEIF', '.hif': 'HEIF',
+FORMATS = PLAIN_FORMATS | {'.jpe': 'JPEG', '.jfif': 'JPEG', '.apng': 'PNG', '.gif': 'GIF', '.avif': 'AVIF', '.heic': 'HEIF',
+    '.heif': 'HEIF', '.hif': 'HEIF',
     '.jp2': 'JPEG2000'}  # suffix: Pillow's name of the format that `colorize_file` writes
 DEEP, OPAQUE = {'PNG', 'TIFF'}, {'JPEG'}  # formats that hold 16-bit colour; that hold no alpha
 
@@ -405,9 +412,9 @@ def _note_room(f, rgb, fmt):
 # %% ../../nbs/library/files.ipynb #16b0ef42
 def write_pictures(
     fp,  # binary file that can be read, too
-    fmt:str,  # Pillow's name of the format
+    fmt: str,  # Pillow's name of the format
     results,  # (RGB [H,W,3], alpha [H,W] or None) for each picture: taken one by one
-    f:PhotoFile,  # the file that they are the results for
+    f: PhotoFile,  # the file that they are the results for
 ):
     "Write the coloured pictures of a file into a file of a format."
     rgb, alpha = first = next(results)
@@ -446,7 +453,7 @@ def colorize_file(
     target,  # path of the result, or an open binary file
     fmt=None,  # Pillow's name of the result's format; if None, what the suffix of `target` says, or that of the photo
     name=None,  # what the user knows the photo by
-    skip_colour:bool=False,  # leave alone what is in colour already
+    skip_colour: bool = False,  # leave alone what is in colour already
     hints=(),  # colours that are known, as `Colorizer.colorize` takes them; they hold for each picture
     show=None,  # called with the first picture and its result, both as arrays
     ready=None,  # called with the path of the complete file, before it gets its name
@@ -470,7 +477,8 @@ def colorize_file(
 # %% ../../nbs/library/files.ipynb #ede4ea5c
 def _black_and_white(pixels):
     "Whether pixels are all black or white, as in a fax or a halftone"
-    if pixels.ndim == 3: return _black_and_white(pixels[::8, ::8, 0]) and (pixels == pixels[..., :1]).all() and _black_and_white(pixels[..., 0])
+    if pixels.ndim == 3:
+        return _black_and_white(pixels[::8, ::8, 0]) and (pixels == pixels[..., :1]).all() and _black_and_white(pixels[..., 0])
     white = np.iinfo(pixels.dtype).max
     return all(((o == 0) | (o == white)).all() for o in (pixels[::8, ::8], pixels)) and pixels.size > 1 and pixels.min() < pixels.max()
 
@@ -505,7 +513,8 @@ def _coloured(colorizer, decoded, show, hints=(), halved=False):
 
 # %% ../../nbs/library/files.ipynb #ba926de2
 def _format_of(target, f):
-    "Pillow's name of the format for a result: by the suffix of a path, which must be a good one; for an open file, that of the photo if possible"
+    """Pillow's name of the format for a result: by the suffix of a path, which must be a good one;
+    for an open file, that of the photo if possible"""
     if isinstance(target, (str, Path)):
         check_target(target, FORMATS)
         return FORMATS[Path(target).suffix.lower()]
@@ -514,15 +523,19 @@ def _format_of(target, f):
 
 def _halves(pixels, fmt, f):
     "Whether the result is a large JPEG with 4:2:0, which keeps one chroma for each 2×2 pixels"
-    return fmt == 'JPEG' and f.count == 1 and pixels.dtype == np.uint8 and pixels.ndim == 2 and pixels.size >= LARGE and encoding(f, fmt)['subsampling'] == 2
+    return fmt == 'JPEG' and f.count == 1 and pixels.dtype == np.uint8 and pixels.ndim == 2 and pixels.size >= LARGE and encoding(f,
+        fmt)['subsampling'] == 2
 
 def _write(target, fmt, results, f, ready):
     "Write results to a path or into an open file"
-    if not _can_write(fmt): raise PhotoError(f'{target}: {fmt} cannot be written here. ' + ('Run pip install "unet-colorizer[heic]", or choose JPEG' if fmt == 'HEIF' else 'Choose another format'))
+    if not _can_write(fmt):
+        raise PhotoError(f'{target}: {fmt} cannot be written here. '
+            + ('Run pip install "unet-colorizer[heic]", or choose JPEG' if fmt == 'HEIF' else 'Choose another format'))
     if not isinstance(target, (str, Path)): return write_pictures(target, fmt, results, f)
     check_target(target, FORMATS)
     try:
         with whole_file(target, ready) as fp: write_pictures(fp, fmt, results, f)
     except (PhotoError, ModelError): raise
     except Exception as e:  # encoders, like decoders, raise many things
-        raise PhotoError(f'{target}: cannot be written ({getattr(e, "strerror", None) or e}). Choose another folder, name or format') from None
+        why = getattr(e, 'strerror', None) or e
+        raise PhotoError(f'{target}: cannot be written ({why}). Choose another folder, name or format') from None

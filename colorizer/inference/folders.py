@@ -20,8 +20,10 @@ from .disk import whole_file
 
 # %% ../../nbs/library/folders.ipynb #92ef95df
 PHOTOS = {*FORMATS, *'.pgm .ppm .pbm .pnm .tga .pcx .psd .j2k .jpx .jpf .mpo .dib .ras .sgi .ico .icns .dds .xbm .xpm'.split()}
-NOT_COLOURED = {o: 'pictures of a kind that cannot be read' for o in '.jxl .xcf .svg .ai .eps'.split()} | {o: 'camera raw files' for o in RAW_SUFFIXES} | {
-    o: 'video clips' for o in '.mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .mts .m2ts .ts .wmv .flv .3gp .vob .ogv'.split()}  # what somebody may miss
+NOT_COLOURED = {o: 'pictures of a kind that cannot be read' for o in '.jxl .xcf .svg .ai .eps'.split()} | {o: 'camera raw files'
+    for o in RAW_SUFFIXES} | {
+    # what somebody may miss
+    o: 'video clips' for o in '.mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .mts .m2ts .ts .wmv .flv .3gp .vob .ogv'.split()}
 RECORD = '.colorizer-done.jsonl'  # the record of what is done, in a folder of results
 
 def _is_photo(path):
@@ -32,9 +34,10 @@ def _is_photo(path):
 # %% ../../nbs/library/folders.ipynb #35bf9b76
 def scan_folder(
     folder,  # where to look
-    recursive:bool=False,  # whether to look in its subfolders too
+    recursive: bool = False,  # whether to look in its subfolders too
     leave_out=(),  # folders that are not entered
-) -> tuple:  # paths of photos, in order; (path, reason) of folders that can't be read; what was left out: {'folders': how many, 'video clips': …}
+# paths of photos, in order; (path, reason) of folders that can't be read; what was left out: {'folders': how many, 'video clips': …}
+) -> tuple:
     "The photos in a folder."
     found, bad, seen, todo, left = [], [], {_number(o) for o in leave_out}, [Path(folder)], Counter()
     while todo:

@@ -27,7 +27,8 @@ def sample_photos() -> dict:  # name → path
 # %% ../../nbs/library/photo.ipynb #9d716707
 def _check_file(path):
     "Raise `PhotoError` unless there is a file with something in it"
-    if not str(path) or path == Path() and not path.name: raise PhotoError(f'{str(path) or "an empty name"}: this is a folder, or no name at all. Give the name of a photo')
+    if not str(path) or path == Path() and not path.name:
+        raise PhotoError(f'{str(path) or "an empty name"}: this is a folder, or no name at all. Give the name of a photo')
     if path.is_dir(): raise PhotoError(f'{path}: this is a folder. Give the photos in it, such as {path/"*.jpg"}')
     if not path.exists(): raise PhotoError(f'{path}: no such file. Check the name and the folder')
     if not path.is_file(): raise PhotoError(f'{path}: not a regular file. To colour a photo from a pipe, give - as its name')
@@ -45,7 +46,7 @@ def lazy_photo(
 
 # %% ../../nbs/library/photo.ipynb #1efef702
 def upright(
-    img:Image.Image,
+    img: Image.Image,
 ) -> Image.Image:
     "`img` turned by its EXIF orientation; a photo with broken EXIF data is kept as it lies."
     try:
@@ -79,7 +80,8 @@ def open_photo(
 def _reason(e, name):
     "What is wrong and what to do, for an exception raised while a photo was opened"
     if isinstance(e, UnidentifiedImageError):
-        if name.lower().endswith(('.heic', '.heif', '.hif')): return 'a HEIC photo that cannot be read. For HEIC, run pip install "unet-colorizer[heic]"'
+        if name.lower().endswith(('.heic', '.heif', '.hif')):
+            return 'a HEIC photo that cannot be read. For HEIC, run pip install "unet-colorizer[heic]"'
         return 'not an image that can be read. Give a JPEG, PNG, WebP or TIFF file'
     if isinstance(e, Image.DecompressionBombError): return f'too large, the limit is {max_pixels():,} pixels. Raise it with --max-pixels'
     if isinstance(e, MemoryError): return 'there is not enough memory for it. Make it smaller first'
@@ -88,12 +90,13 @@ def _reason(e, name):
     return f'damaged or cut short ({why}). Fetch it again from where it came from'
 
 # %% ../../nbs/library/photo.ipynb #eaa92055
-PLAIN_FORMATS = {'.jpg': 'JPEG', '.jpeg': 'JPEG', '.png': 'PNG', '.webp': 'WEBP', '.tif': 'TIFF', '.tiff': 'TIFF', '.bmp': 'BMP'}  # what `save_photo` writes
+# what `save_photo` writes
+PLAIN_FORMATS = {'.jpg': 'JPEG', '.jpeg': 'JPEG', '.png': 'PNG', '.webp': 'WEBP', '.tif': 'TIFF', '.tiff': 'TIFF', '.bmp': 'BMP'}
 _options = {'JPEG': dict(quality=95, subsampling=0), 'WEBP': dict(quality=95)}
 
 def check_target(
     path,  # of the photo to be written
-    formats:dict=PLAIN_FORMATS,  # suffixes that are allowed
+    formats: dict = PLAIN_FORMATS,  # suffixes that are allowed
 ):
     "Raise `PhotoError` if `path` can't become a photo; call it before the work."
     path = Path(path)

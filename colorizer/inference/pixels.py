@@ -22,8 +22,8 @@ def add_note(img, text):
 
 # %% ../../nbs/library/pixels.ipynb #3dd8adc8
 def to_8_bit(
-    pixels:np.ndarray,  # uint8 or uint16, any shape
-)->np.ndarray:  # uint8
+    pixels: np.ndarray,  # uint8 or uint16, any shape
+) -> np.ndarray:  # uint8
     "Pixels with 8 bits: black stays black, and white stays white."
     return pixels if pixels.dtype == np.uint8 else ((pixels + np.uint32(128))//257).astype(np.uint8)
 
@@ -46,7 +46,8 @@ def _unsigned(a):
     if a.dtype.kind == 'f': a = np.nan_to_num(a.astype(np.float32), nan=0, posinf=1, neginf=0)
     low, high = a.min(), a.max()
     if a.dtype.kind == 'f' and -1 <= low and high <= 2: return (a.clip(0, 1)*65535 + .5).astype(np.uint16)  # filters overshoot a little
-    if a.dtype.kind == 'f': raise PhotoError(f'floats from {low:g} to {high:g} are not pixels: they should run from 0 to 1. Divide by what white is')
+    if a.dtype.kind == 'f':
+        raise PhotoError(f'floats from {low:g} to {high:g} are not pixels: they should run from 0 to 1. Divide by what white is')
     if low < 0 or high > 65535: raise PhotoError(f'integers from {low} to {high} are not pixels. Give uint8, uint16, or floats from 0 to 1')
     return a.astype(np.uint8 if high < 256 else np.uint16)
 
@@ -77,7 +78,8 @@ def _scaled(a, img, tops, nodata=None):
     a = _without_holes(a.astype(np.float32), nodata)
     black, white = _range(a, tops, strays)
     outside = int(((a < black) | (a > white)).sum())
-    if (black, white) not in [(0, o) for o in tops]: add_note(img, f'its values follow no usual range: {black:g} was taken for black and {white:g} for white')
+    if (black, white) not in [(0, o) for o in tops]:
+        add_note(img, f'its values follow no usual range: {black:g} was taken for black and {white:g} for white')
     elif outside: add_note(img, f'{black} was taken for black and {white} for white; {outside:,} pixel{"s"[:outside != 1]} outside clipped')
     elif white > 1 and 0 < a.max() < white/8: add_note(img, f'{white:,} was taken for white, but its brightest value is {a.max():g}')
     return (((a - np.float32(black))/np.float32(white - black)).clip(0, 1)*65535 + .5).astype(np.uint16)
@@ -87,7 +89,8 @@ def _full_range(a, bits, img):
     "Grey levels of up to 16 bits as uint16 from 0 to 65535"
     a = a.astype(np.uint16, copy=False)
     if bits < 16: return ((a*np.uint32(65535) + (2**bits - 1)//2)//np.uint32(2**bits - 1)).astype(np.uint16)
-    if 255 < a.max() < 4096: add_note(img, f'very dark: its brightest level is {a.max():,} of 65,535. If it was scanned with 12 bits, multiply by 16 first')
+    if 255 < a.max() < 4096:
+        add_note(img, f'very dark: its brightest level is {a.max():,} of 65,535. If it was scanned with 12 bits, multiply by 16 first')
     return a
 
 def _wide(img):
@@ -97,10 +100,12 @@ def _wide(img):
     bits, kind = levels.get('bits', 16 if img.mode != 'I' else 0), levels.get('kind', 'u')
     if img.mode == 'F': a = _scaled(a, img, (1, 255, 65535), levels.get('nodata'))
     elif bits <= 16 and kind == 'u' and bits: a = _full_range(a, bits, img)
-    else: a = _scaled(a.view(np.uint32) if (kind, bits) == ('u', 32) else a, img, _TOPS.get((kind, bits), _TOPS[None]), levels.get('nodata'))
+    else:
+        a = _scaled(a.view(np.uint32) if (kind, bits) == ('u', 32) else a, img, _TOPS.get((kind, bits), _TOPS[None]), levels.get('nodata'))
     return _apply_curve(65535 - a if levels.get('inverted') else a, img), alpha
 
-_TOPS = {('i', 16): (255, 2**15 - 1), ('u', 32): (255, 65535, 2**32 - 1), None: (1, 255, 65535, 2**31 - 1)}  # (kind, bits): what white may be
+# (kind, bits): what white may be
+_TOPS = {('i', 16): (255, 2**15 - 1), ('u', 32): (255, 65535, 2**32 - 1), None: (1, 255, 65535, 2**31 - 1)}
 
 # %% ../../nbs/library/pixels.ipynb #a738ed3a
 def _space(img):
@@ -120,7 +125,9 @@ def _tone_curve(profile, x):
     tags = {o[:4]: struct.unpack('>II', o[4:12]) for o in (profile[132 + 12*i:144 + 12*i] for i in range(n))}
     start, size = tags[b'kTRC']
     kind, data = profile[start:start + 4], profile[start + 8:start + size]
-    if kind == b'para': return _parametric(struct.unpack('>H', data[:2])[0], [o/65536 for o in struct.unpack(f'>{len(data[4:])//4}i', data[4:4 + len(data[4:])//4*4])], x)
+    if kind == b'para':
+        return _parametric(struct.unpack('>H', data[:2])[0],
+            [o/65536 for o in struct.unpack(f'>{len(data[4:])//4}i', data[4:4 + len(data[4:])//4*4])], x)
     if kind != b'curv': raise ValueError(kind)
     n = struct.unpack('>I', data[:4])[0]
     points = struct.unpack(f'>{n}H', data[4:4 + 2*n])
@@ -159,7 +166,7 @@ def srgb_profile() -> bytes:
     return data[:24] + bytes.fromhex('07ea 0001 0001 0000 0000 0000') + data[36:]  # bytes 24-35: date and time of creation
 
 def result_profile(
-    img:Image.Image,  # as it was decoded
+    img: Image.Image,  # as it was decoded
 ) -> bytes:
     "The ICC profile for what `to_pixels` makes of an image, or b'' if it needs none."
     profile, applied = img.info.get('icc_profile') or b'', {b'GRAY': Image.getmodebase(img.mode) == 'L', b'CMYK': img.mode == 'CMYK'}
@@ -187,7 +194,8 @@ def _pillow_rgb(img):
 def to_pixels(
     img,  # Pillow image in any mode, or array ([H,W], [H,W,3] or [H,W,4]; integers, or floats from 0 to 1)
 ) -> tuple:  # pixels: grey [H,W] or RGB [H,W,3], uint8 or uint16; alpha: uint8 [H,W], or None if there is none
-    "The pixels of a photo without loss: grey stays one channel, wide grey keeps 16 bits, and a grey or CMYK profile is applied. Raises `PhotoError` for an array that isn't a photo."
+    """The pixels of a photo without loss: grey stays one channel, wide grey keeps 16 bits, and a grey or CMYK profile is applied.
+    Raises `PhotoError` for an array that isn't a photo."""
     if isinstance(img, Image.Image): a, alpha = (_wide if img.mode[0] in 'IF' else _narrow)(img)
     else:
         a, alpha = _unsigned(img), None

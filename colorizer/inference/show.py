@@ -7,10 +7,9 @@ __all__ = ['Picture', 'photo_grid', 'Comparison', 'before_after']
 
 # %% ../../nbs/library/show.ipynb #9d928b50
 import base64, html, io, textwrap
-from importlib.resources import files
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-from .photo import save_photo
+from .photo import PACKAGE, save_photo
 from .pixels import to_rgb_array
 
 # %% ../../nbs/library/show.ipynb #62dc2648
@@ -22,7 +21,7 @@ class Picture:
     "A Pillow image that a notebook shows as a small JPEG."
     def __init__(self,
         img,  # Pillow image or array
-        alt:str='',  # what can be seen, for those who can't see it
+        alt: str = '',  # what can be seen, for those who can't see it
     ): self.img, self.alt = _drawn(img), alt
     def _repr_jpeg_(self):
         out = io.BytesIO()
@@ -63,11 +62,11 @@ def _line_up(imgs, pad, down=False):
 
 # %% ../../nbs/library/show.ipynb #75cc4a05
 def photo_grid(
-    rows:list,  # rows of photos (Pillow images or arrays; None leaves a gap)
-    titles:list|None=None,  # a title for each column
-    row_titles:list|None=None,  # a title for each row, shown on its left
-    tile:int=160,  # width of a photo in pixels
-    pad:int=4,  # space between photos in pixels
+    rows: list,  # rows of photos (Pillow images or arrays; None leaves a gap)
+    titles: list | None = None,  # a title for each column
+    row_titles: list | None = None,  # a title for each row, shown on its left
+    tile: int = 160,  # width of a photo in pixels
+    pad: int = 4,  # space between photos in pixels
     captions=None,  # rows of short texts, one below each photo
     enlarge=Image.Resampling.BICUBIC,  # how small photos are enlarged; NEAREST shows their pixels
 ) -> Picture:
@@ -84,12 +83,15 @@ def photo_grid(
 
 # %% ../../nbs/library/show.ipynb #3534a250
 def _slider(before, after, titles):
-    "HTML for two pictures of one size: one on top of the other with a line to drag, or side by side where styles and scripts are taken out"
+    "HTML for two pictures of one size: stacked with a line to drag, or side by side where styles and scripts are removed"
     left, right = map(html.escape, titles)
-    images = [f'<img width="49%" alt="{t}" src="data:image/jpeg;base64,{base64.b64encode(o._repr_jpeg_()).decode()}">' for o, t in ((before, left), (after, right))]
-    return f'''<style>{(files('colorizer')/'pages'/'slider.css').read_text(encoding='utf-8')}</style>
-<div class="cz-slider" style="width: {before.img.width}px; max-width: 100%">{' '.join(images)}<span hidden="hidden">{left}</span><span hidden="hidden">{right}</span>
-<input hidden="hidden" data-lm-suppress-shortcuts="true" type="range" min="0" max="100" step="any" value="50" aria-label="{left} and {right}: where one ends and the other begins"
+    data = [base64.b64encode(o._repr_jpeg_()).decode() for o in (before, after)]
+    images = [f'<img width="49%" alt="{t}" src="data:image/jpeg;base64,{o}">' for o, t in zip(data, (left, right))]
+    return f'''<style>{(PACKAGE/'pages'/'slider.css').read_text(encoding='utf-8')}</style>
+<div class="cz-slider" style="width: {before.img.width}px; max-width: 100%">{' '.join(images)}<span hidden="hidden">{left}</span><span
+  hidden="hidden">{right}</span>
+<input hidden="hidden" data-lm-suppress-shortcuts="true" type="range" min="0" max="100" step="any" value="50"
+  aria-label="{left} and {right}: where one ends and the other begins"
   oninput="this.parentNode.style.setProperty('--at', this.value)"><small><br>left: {left}, right: {right}</small></div>'''
 
 # %% ../../nbs/library/show.ipynb #f01daf34
@@ -103,8 +105,8 @@ class Comparison:
 
 def before_after(
     before, after,  # photos of one shape: Pillow images or arrays
-    titles:tuple=('before', 'after'),
-    width:int=480,  # in pixels, at most
+    titles: tuple = ('before', 'after'),
+    width: int = 480,  # in pixels, at most
 ) -> Comparison:
     "Two photos to compare in a notebook, with a line to drag. Raises `ValueError` if their shapes differ."
     before, after = map(_drawn, (before, after))

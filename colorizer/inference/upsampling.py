@@ -28,7 +28,8 @@ def slopes(
     eps=2e-4,  # variance of luma that is noise
     trust=4,  # power of R² that a slope is multiplied by
 ) -> np.ndarray:  # float32 [2,h,w]
-    "How steeply chroma follows luma around each pixel: the guided filter's `a` (He, Sun & Tang 2013, equation 5), shrunk where luma explains little."
+    """How steeply chroma follows luma around each pixel: the guided filter's `a` (He, Sun & Tang 2013, equation 5), shrunk where luma
+    explains little."""
     g, c = np.asarray(guide, np.float32), np.ascontiguousarray(np.moveaxis(chroma, -1, 0), np.float32)
     g = g - g.mean()  # variance as a difference of squares keeps more digits near 0
     mg, mc = _mean3(g), _mean3(c)
@@ -47,7 +48,8 @@ def _cubic_rows(first, end, height, h):
     return slice(src[0] + 2, src[-1] + 3), w.astype(np.float32)
 
 # %% ../../nbs/library/upsampling.ipynb #05123925
-def _resize(a, size, how=Image.Resampling.BICUBIC): return np.asarray(Image.fromarray(np.ascontiguousarray(a, np.float32)).resize(size, how))
+def _resize(a, size, how=Image.Resampling.BICUBIC): return np.asarray(Image.fromarray(np.ascontiguousarray(a, np.float32)).resize(size,
+    how))
 
 def guided_rows(
     chroma,  # [h,w,2] = (Cb, Cr)
@@ -124,7 +126,8 @@ def apply_hints(
     reach=.4,  # the distance at which hint and network count the same
     power=6,  # how quickly one gives way to the other
 ) -> np.ndarray:  # float32 [h,w,2]
-    "Chroma with the colours of hints blended in (Yatziv & Sapiro 2006, equation 4); the network's colours are one more source, at distance `reach`."
+    """Chroma with the colours of hints blended in (Yatziv & Sapiro 2006, equation 4);
+    the network's colours are one more source, at distance `reach`."""
     (h, w), total, blend = guide.shape, np.ones(guide.shape), chroma.astype(np.float64)
     for x, y, colour in hint_list(hints, size):
         d = luma_distance(_mean3(guide), int(x*w/size[0]), int(y*h/size[1]))
