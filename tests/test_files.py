@@ -83,7 +83,7 @@ def exif(orientation=1):
     return out
 
 XMP = (b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-       b'<r:Description title="The yard"/></r:RDF></x:xmpmeta>')
+       b'<r:Description title="The yard"/></r:RDF></x:xmpmeta>'  # noqa: E501)
 IPTC = b'Photoshop 3.0\x008BIM\x04\x04\x00\x00\x00\x00\x00\x0c\x1c\x02\x78\x00\x07theyard'
 
 def curve(space, gamma):
@@ -802,7 +802,7 @@ def test_names_that_are_not_utf8(model, tmp_path):
         ([f'N/{name}'], b'N/bad\xe9\xe8name_colour.jpg')]:
         r = piped(model, tmp_path, *words)
         assert (r.returncode, r.stdout.strip()) == (0, out) and os.path.exists(tmp_path/os.fsdecode(out)), r
-    # the last result lies among the photos
+    # the last one lies among the photos
     assert {b'1 coloured', b'1 done before'} <= set(piped(model, tmp_path,
         'N').stderr.splitlines()[-1].removeprefix(b'colorizer: ').split(b', '))
 

@@ -7,6 +7,7 @@ __all__ = ['PROVIDERS', 'default_model', 'ModelError', 'Colorizer', 'render_size
 
 # %% ../../nbs/course/10_colouring_photos.ipynb #f46b5561
 import json, os, threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -118,11 +119,11 @@ def _best_size(session):
 class Colorizer:
     "Colours photos: the network sees a small copy, the photo keeps its own luma."
     def __init__(self,
-        model=None,  # ONNX file; the one in the package if None
-        size='auto',  # short side, in pixels, of what the network sees; 'auto': the size at which the model was trained
-        saturation=1.0,  # chroma is multiplied by this; 0 gives grey
-        providers=None,  # 'cuda', 'coreml', 'directml' …, or a list of ONNX Runtime's own names; the CPU if None
-        threads=None,  # all that this process may use if None
+        model: str | Path | None = None,  # ONNX file; the one in the package if None
+        size: int | str = 'auto',  # short side, in pixels, of what the network sees; 'auto': the size at which the model was trained
+        saturation: float = 1.0,  # chroma is multiplied by this; 0 gives grey
+        providers: str | list | None = None,  # 'cuda', 'coreml', 'directml' …, or a list of ONNX Runtime's own names; the CPU if None
+        threads: int | None = None,  # all that this process may use if None
     ):
         if size != 'auto' and not (isinstance(size, int) and 32 <= size <= 2048):
             raise ValueError(f"size must be from 32 to 2048, or 'auto', not {size}")
@@ -139,8 +140,8 @@ class Colorizer:
 
 # %% ../../nbs/course/10_colouring_photos.ipynb #b69a8d05
 def render_size(
-    width, height,  # of the photo, in pixels
-    size,  # short side that is asked for
+    width: int, height: int,  # of the photo, in pixels
+    size: int,  # short side that is asked for
 ) -> tuple:  # (width, height), multiples of 32
     "How large the network sees a photo: short side `size`, at most twice the photo's own, and no more than four squares in area."
     short, long = min(width, height), max(width, height)
@@ -175,7 +176,7 @@ def _run(self: Colorizer, lumas):
 
 @patch
 def predict_chroma(self: Colorizer,
-    luma,  # [H,W] in 0..1, any size
+    luma: np.ndarray,  # [H,W] in 0..1, any size
 ) -> np.ndarray:  # float32 [h,w,2] = (Cb, Cr) at the render size
     "The network's guess of a photo's chroma, at the size at which it sees the photo. Safe to call from several threads."
     return self._run([resize_luma(luma, render_size(*luma.shape[::-1], self.size))])[0]
@@ -222,8 +223,8 @@ def _pack(out, *planes):
 
 # %% ../../nbs/course/10_colouring_photos.ipynb #0ccc5825
 def as_image(
-    rgb,  # uint8 [H,W,3]
-    alpha=None,  # uint8 [H,W]
+    rgb: np.ndarray,  # uint8 [H,W,3]
+    alpha: np.ndarray | None = None,  # uint8 [H,W]
 ) -> Image.Image:  # RGBA if there is alpha; else RGB, or RGBX, which is RGB with a byte to spare
     "A Pillow image of pixels. What `merge` has made is not copied: both hold the same memory."
     (height, width, _), four = rgb.shape, rgb.base
@@ -250,11 +251,11 @@ def _on_threads(work, strips, threads):
 
 # %% ../../nbs/course/10_colouring_photos.ipynb #8cd9be2d
 def merge(
-    pixels,  # grey [H,W] or RGB [H,W,3], uint8 or uint16: the luma of the result
-    chroma,  # [h,w,2] = (Cb, Cr), at any size: the colour of the result
-    saturation=1.0,  # chroma is multiplied by this
-    threads=1,  # strips that are worked on at once
-    guide=None,  # [h,w] luma at the chroma's size; made from `pixels` if None
+    pixels: np.ndarray,  # grey [H,W] or RGB [H,W,3], uint8 or uint16: the luma of the result
+    chroma: np.ndarray,  # [h,w,2] = (Cb, Cr), at any size: the colour of the result
+    saturation: float = 1.0,  # chroma is multiplied by this
+    threads: int = 1,  # strips that are worked on at once
+    guide: np.ndarray | None = None,  # [h,w] luma at the chroma's size; made from `pixels` if None
 ) -> np.ndarray:  # RGB [H,W,3], of the type of `pixels`
     "A photo's own luma and the network's small chroma, combined strip by strip."
     height, width = pixels.shape[:2]
@@ -299,11 +300,11 @@ def _offsets(cb, cr, low, high):
     return (r.astype(np.int32) + (b.astype(np.int32) << 16)).view(np.uint32) + np.uint32(255 << 24)
 
 def merge_halved(
-    pixels,  # grey uint8 [H,W]: the luma of the result
-    chroma,  # as for `merge`
-    saturation=1.0,  # as for `merge`
-    threads=1,  # as for `merge`
-    guide=None,  # as for `merge`
+    pixels: np.ndarray,  # grey uint8 [H,W]: the luma of the result
+    chroma: np.ndarray,  # as for `merge`
+    saturation: float = 1.0,  # as for `merge`
+    threads: int = 1,  # as for `merge`
+    guide: np.ndarray | None = None,  # as for `merge`
 ) -> np.ndarray:  # RGB uint8 [H,W,3]
     "As `merge`, with one chroma for each 2×2 pixels: all that a JPEG with 4:2:0 keeps, in half the time or less."
     height, width = pixels.shape
@@ -323,10 +324,10 @@ def merge_halved(
 # %% ../../nbs/course/10_colouring_photos.ipynb #442061b1
 @patch
 def colorize_array(self: Colorizer,
-    pixels,  # grey [H,W] or RGB [H,W,3], uint8 or uint16, of which the luma counts
-    chroma=None,  # [h,w,2] if it is known already; from the network if None
-    hints=(),  # list of (x, y, colour), see `hint_list`
-    halved=False,  # of grey uint8: one chroma for each 2×2 pixels, see `merge_halved`
+    pixels: np.ndarray,  # grey [H,W] or RGB [H,W,3], uint8 or uint16, of which the luma counts
+    chroma: np.ndarray | None = None,  # [h,w,2] if it is known already; from the network if None
+    hints: list | tuple = (),  # list of (x, y, colour), see `hint_list`
+    halved: bool = False,  # of grey uint8: one chroma for each 2×2 pixels, see `merge_halved`
 ) -> np.ndarray:  # RGB [H,W,3], of the type of `pixels`
     "Pixels in colour. Their luma is kept, with all its bits: only chroma comes from the network, and from hints."
     if pixels.dtype not in (np.uint8, np.uint16):
@@ -344,8 +345,8 @@ def _seen(self: Colorizer, pixels): return _small_luma(pixels, render_size(*pixe
 
 @patch
 def colorize(self: Colorizer,
-    photo,  # whatever `open_photo` takes; of a colour photo, the luma counts
-    hints=(),  # colours that are known: list of (x, y, colour), in pixels of the upright photo; colour as '#rrggbb', a name, or (r, g, b)
+    photo: object,  # whatever `open_photo` takes; of a colour photo, the luma counts
+    hints: list | tuple = (),  # known colours: (x, y, colour) in pixels of the upright photo; '#rrggbb', a name, or (r, g, b)
 ) -> Image.Image:  # RGB, or RGBA if the photo has transparent parts; as large as the photo
     "The photo in colour. Its luma is kept: only chroma comes from the network, and from hints."
     pixels, alpha, profile = _to_8_bit(photo)
@@ -372,10 +373,10 @@ def _picture(rgb, alpha, profile=b''):
 # %% ../../nbs/course/10_colouring_photos.ipynb #86bfc80f
 @patch
 def colorize_batch(self: Colorizer,
-    photos,  # any number of them, each whatever `colorize` takes
-    batch=8,  # the most that go through the network at once
-    errors='raise',  # 'raise': a photo that fails ends it, after the ones before; 'return': its error takes the place of its result
-):  # yields Pillow images
+    photos: Iterable,  # any number of them, each whatever `colorize` takes
+    batch: int = 8,  # the most that go through the network at once
+    errors: str = 'raise',  # 'raise': a photo that fails ends it, after the ones before; 'return': its error takes the place of its result
+) -> Iterator:  # yields Pillow images
     "Photos in colour, one after another, in order. Only a few are in memory at any time."
     group = []
     for photo in photos:

@@ -7,18 +7,20 @@ __all__ = ['RED', 'GREEN', 'BLUE', 'CB', 'CR', 'luma_of', 'chroma_of', 'luma', '
            'resize_luma', 'fit_gamut']
 
 # %% ../../nbs/library/colour.ipynb #b95e71a0
+from typing import TypeVar
 import numpy as np
 from PIL import Image
 
 # %% ../../nbs/library/colour.ipynb #3a4d4429
 RED, GREEN, BLUE = .299, .587, .114  # the weights of luma: ITU-R BT.601-7, section 2.5.1
 CB, CR = 1.772, 1.402  # 2·(1 - BLUE), 2·(1 - RED)
+_Planes = TypeVar('_Planes')  # arrays or tensors, as long as they are of one kind
 
-def luma_of(r, g, b):  # of the type of the planes
+def luma_of(r: _Planes, g: _Planes, b: _Planes) -> _Planes:  # of the type of the planes
     "Luma of three planes: arrays or tensors of floats."
     return RED*r + GREEN*g + BLUE*b
 
-def chroma_of(y, r, b) -> tuple:  # (Cb, Cr)
+def chroma_of(y: _Planes, r: _Planes, b: _Planes) -> tuple:  # (Cb, Cr)
     "Chroma of a plane of luma and those of red and blue."
     return (b - y)/CB, (r - y)/CR
 
@@ -29,7 +31,7 @@ def _float(rgb):
     return rgb.astype(np.float32)/255 if rgb.dtype == np.uint8 else rgb.astype(np.float32, copy=False)
 
 def luma(
-    rgb,  # [H,W,3], uint8, uint16, or float in 0..1
+    rgb: np.ndarray,  # [H,W,3], uint8, uint16, or float in 0..1
 ) -> np.ndarray:  # float32 [H,W] in 0..1
     "BT.601 luma of a photo: how bright each pixel is."
     rgb = np.asarray(rgb)
@@ -38,7 +40,7 @@ def luma(
 
 # %% ../../nbs/library/colour.ipynb #54258a42
 def split(
-    rgb,  # [H,W,3], uint8 or float in 0..1
+    rgb: np.ndarray,  # [H,W,3], uint8 or float in 0..1
 ) -> tuple:  # luma float32 [H,W] in 0..1, chroma float32 [H,W,2] = (Cb, Cr) in -0.5..0.5
     "Luma and chroma of a photo, as in JPEG (full range), chroma centred on 0."
     rgb = _float(rgb)
@@ -46,14 +48,14 @@ def split(
     return y, np.stack(chroma_of(y, rgb[..., 0], rgb[..., 2]), axis=-1)
 
 # %% ../../nbs/library/colour.ipynb #177f7a31
-def rgb_of(y, cb, cr) -> tuple:  # (R, G, B)
+def rgb_of(y: _Planes, cb: _Planes, cr: _Planes) -> tuple:  # (R, G, B)
     "The three colours of planes of luma and chroma; with luma 0, what chroma adds to them."
     r, b = y + CR*cr, y + CB*cb
     return r, (y - RED*r - BLUE*b)/GREEN, b
 
 def compose(
-    luma,  # [H,W] in 0..1
-    chroma,  # [H,W,2] = (Cb, Cr) in -0.5..0.5
+    luma: np.ndarray,  # [H,W] in 0..1
+    chroma: np.ndarray,  # [H,W,2] = (Cb, Cr) in -0.5..0.5
 ) -> np.ndarray:  # float32 RGB [H,W,3] in 0..1
     "Luma and chroma put together: the inverse of `split`, clipped to what a screen can show."
     return np.stack(rgb_of(np.asarray(luma, np.float32), chroma[..., 0], chroma[..., 1]), axis=-1).clip(0, 1)
@@ -64,9 +66,9 @@ def _resize(a, size, how, box=None):
     return np.asarray(Image.fromarray(np.ascontiguousarray(a, np.float32)).resize(size, how, box=box))
 
 def resize_chroma(
-    chroma,  # [h,w,2]
-    size,  # (width, height)
-    rows=None,  # (first, end): make these rows of the result only
+    chroma: np.ndarray,  # [h,w,2]
+    size: tuple,  # (width, height)
+    rows: tuple | None = None,  # (first, end): make these rows of the result only
 ) -> np.ndarray:  # float32 [H,W,2], or [end-first,W,2]
     "Chroma at another size, bilinear."
     (h, w), (width, height), (first, end) = chroma.shape[:2], size, rows or (0, size[1])
@@ -74,17 +76,17 @@ def resize_chroma(
     return np.stack([_resize(chroma[..., i], (width, end - first), Image.Resampling.BILINEAR, box) for i in range(2)], axis=-1)
 
 def resize_luma(
-    luma,  # [h,w] in 0..1
-    size,  # (width, height)
-    box=None,  # (left, top, right, bottom), in pixels: the part of it to take
+    luma: np.ndarray,  # [h,w] in 0..1
+    size: tuple,  # (width, height)
+    box: tuple | None = None,  # (left, top, right, bottom), in pixels: the part of it to take
 ) -> np.ndarray:  # float32 [H,W] in 0..1
     "Luma at another size, antialiased."
     return _resize(luma, size, Image.Resampling.LANCZOS, box).clip(0, 1)  # Lanczos overshoots at edges
 
 # %% ../../nbs/library/colour.ipynb #ec468ed8
 def fit_gamut(
-    luma,  # [H,W] in 0..1
-    chroma,  # [H,W,2] = (Cb, Cr)
+    luma: np.ndarray,  # [H,W] in 0..1
+    chroma: np.ndarray,  # [H,W,2] = (Cb, Cr)
 ) -> np.ndarray:  # float32 [H,W,2]
     "Chroma scaled down where RGB would leave 0..1; hue and luma stay."
     r, g, b = rgb_of(0, chroma[..., 0], chroma[..., 1])

@@ -176,7 +176,7 @@ def _with_end(img):
 
 # %% ../../nbs/library/decoding.ipynb #6bc52a2b
 def open_image(
-    source,  # path, bytes, or open binary file
+    source: object,  # path, bytes, or open binary file
 ) -> Image.Image:  # of which only the header may have been read
     "A photo as a Pillow image, not decoded yet. Raises what Pillow raises, or `PhotoError`."
     source = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else source
@@ -249,7 +249,7 @@ _TURNS = {2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::
 
 def sixteen_bits(
     img: Image.Image,  # from `open_image`, not decoded yet
-):  # RGB uint16 [H,W,3], upright; None where no library here can read it so
+) -> np.ndarray | None:  # RGB uint16 [H,W,3], upright; None where no library here can read it so
     "The pixels of a file that Pillow would give with 8 bits."
     if 'deep' in img.info: return img.info.pop('deep')
     # asking a PNG decodes and closes it

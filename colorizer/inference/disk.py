@@ -7,6 +7,7 @@ __all__ = ['whole_path', 'whole_file', 'write_whole']
 
 # %% ../../nbs/library/disk.ipynb #12ecad5b
 import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from pathlib import Path
 @contextmanager
 def whole_path(
     path: str | Path,  # the file to make
-    ready=None,  # called with the path of the complete file, before it gets its name
-):  # gives the temporary `Path` to write to
+    ready: Callable | None = None,  # called with the path of the complete file, before it gets its name
+) -> Iterator:  # gives the temporary `Path` to write to
     "A temporary path that is renamed to `path` if the block succeeds, and removed if it fails."
     path = Path(path)
     part = path.parent/f'.colorizer-{os.getpid()}-{os.urandom(6).hex()}.part'
@@ -29,8 +30,8 @@ def whole_path(
 @contextmanager
 def whole_file(
     path: str | Path,  # the file to make
-    ready=None,  # called with the path of the complete file, before it gets its name
-):  # gives a binary file to write to
+    ready: Callable | None = None,  # called with the path of the complete file, before it gets its name
+) -> Iterator:  # gives a binary file to write to
     "A binary file that becomes `path` if the block succeeds, and leaves nothing behind if it fails."
     with whole_path(path, ready) as part, open(part, 'x+b') as f: yield _PythonFile(f)
 
@@ -42,7 +43,7 @@ class _PythonFile:
 # %% ../../nbs/library/disk.ipynb #bc0fb566
 def write_whole(
     path: str | Path,  # the file to make
-    data,  # bytes, or text, which is stored as UTF-8
+    data: bytes | str,  # bytes, or text, which is stored as UTF-8
     sync: bool = False,  # whether to wait until the disk has it, so that it survives a power failure
 ) -> Path:  # `path`
     "Write a file whole or not at all."

@@ -9,6 +9,8 @@ __all__ = ['IN_COLOUR', 'ANIMATED', 'SOFTWARE', 'LARGE', 'FORMATS', 'DEEP', 'OPA
 
 # %% ../../nbs/library/files.ipynb #f5889031
 import io, itertools, struct, warnings, zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from importlib.util import find_spec
@@ -56,7 +58,7 @@ class PhotoFile:
     "An opened file: one picture, the pages of a TIFF, or the frames of an animation."
     def __init__(self,
         img: Image.Image,  # fresh from `lazy_photo`
-        name,  # what the user knows the file by
+        name: str,  # what the user knows the file by
     ):
         self.img, self.name, self.format, self.inside = img, name, img.format, getattr(img, 'n_frames', 1)
         self.pages, self.animated = self.format == 'TIFF', self.format in ANIMATED
@@ -69,16 +71,16 @@ class PhotoFile:
             raise PhotoError(f'{name}: {self.count} frames are too large together, the limit is {max_pixels():,} pixels. '
                              'Raise it with --max-pixels')
 
-    def note(self, *texts):
+    def note(self, *texts: str) -> None:
         "Remember what the user should know, each thing once"
         self.notes += [o for o in dict.fromkeys(texts) if o not in self.notes]
 
 # %% ../../nbs/library/files.ipynb #78d48d35
 @contextmanager
 def open_file(
-    source,  # path, bytes or open binary file
-    name=None,  # what the user knows it by; the path if None
-):  # gives a `PhotoFile`
+    source: object,  # path, bytes or open binary file
+    name: str | None = None,  # what the user knows it by; the path if None
+) -> Iterator:  # gives a `PhotoFile`
     "Open a photo's file. Raises `PhotoError` if it is missing, empty, not an image or too large."
     name = name or (source if isinstance(source, (str, Path)) else 'photo')
     with reading(name): img = lazy_photo(source)
@@ -120,7 +122,7 @@ def _stores_luma(img):
 
 def pictures(
     f: PhotoFile,
-):  # gives Pillow images
+) -> Iterator:  # gives Pillow images
     "The pictures of a file, one by one, decoded and upright. A colour JPEG comes as YCbCr: its luma is there as it was stored."
     for i in range(f.count):
         with reading(f.name):
@@ -300,14 +302,14 @@ def _filtered(pixels, top, end):
 # %% ../../nbs/library/files.ipynb #eddbe1ad
 class TiffPages:
     "Writes pictures as the pages of a TIFF, one after the other."
-    def __init__(self, fp, compress):
+    def __init__(self, fp: BinaryIO, compress: str):
         self.fp, self.compress, self.link = fp, compress, 4  # where the offset of the next directory belongs
         fp.write(b'II*\0\0\0\0\0')  # little-endian
 
     def add(self,
-        pixels,  # [H,W,3] or [H,W,4], uint8 or uint16
-        meta,  # arguments as for Pillow's `save`
-    ):
+        pixels: np.ndarray,  # [H,W,3] or [H,W,4], uint8 or uint16
+        meta: dict,  # arguments as for Pillow's `save`
+    ) -> None:
         rows = max(1, 2**18//max(1, pixels[0].nbytes))
         strips = (self._strip(pixels[i:i + rows]) for i in range(0, len(pixels), rows))
         if self.compress: strips = list(strips)  # how long they are is only known now
@@ -359,7 +361,7 @@ def _can_write(fmt):
     return features.check('avif') if fmt == 'AVIF' else heic_plugin() if fmt == 'HEIF' else True
 
 def format_for(
-    path,  # of the photo, or of its result
+    path: str | Path,  # of the photo, or of its result
 ) -> str:  # the suffix for the result, with its dot
     "In which format the result for a photo is written: that of the photo if possible, else PNG."
     suffix = Path(path).suffix
@@ -411,11 +413,11 @@ def _note_room(f, rgb, fmt):
 
 # %% ../../nbs/library/files.ipynb #16b0ef42
 def write_pictures(
-    fp,  # binary file that can be read, too
+    fp: BinaryIO,  # binary file that can be read, too
     fmt: str,  # Pillow's name of the format
-    results,  # (RGB [H,W,3], alpha [H,W] or None) for each picture: taken one by one
+    results: Iterable,  # (RGB [H,W,3], alpha [H,W] or None) for each picture: taken one by one
     f: PhotoFile,  # the file that they are the results for
-):
+) -> None:
     "Write the coloured pictures of a file into a file of a format."
     rgb, alpha = first = next(results)
     _note_room(f, rgb, fmt)
@@ -448,15 +450,15 @@ def _write_animation(fp, fmt, results, f, meta, options):
 
 # %% ../../nbs/library/files.ipynb #a4aaeeba
 def colorize_file(
-    colorizer,  # a `Colorizer`
-    source,  # path, bytes or open binary file of a photo
-    target,  # path of the result, or an open binary file
-    fmt=None,  # Pillow's name of the result's format; if None, what the suffix of `target` says, or that of the photo
-    name=None,  # what the user knows the photo by
+    colorizer: object,  # a `Colorizer`
+    source: object,  # path, bytes or open binary file of a photo
+    target: object,  # path of the result, or an open binary file
+    fmt: str | None = None,  # Pillow's name of the result's format; if None, what the suffix of `target` says, or that of the photo
+    name: str | None = None,  # what the user knows the photo by
     skip_colour: bool = False,  # leave alone what is in colour already
-    hints=(),  # colours that are known, as `Colorizer.colorize` takes them; they hold for each picture
-    show=None,  # called with the first picture and its result, both as arrays
-    ready=None,  # called with the path of the complete file, before it gets its name
+    hints: list | tuple = (),  # colours that are known, as `Colorizer.colorize` takes them; they hold for each picture
+    show: Callable | None = None,  # called with the first picture and its result, both as arrays
+    ready: Callable | None = None,  # called with the path of the complete file, before it gets its name
 ) -> dict:  # 'status': 'coloured' or 'skipped'; 'size': [width, height]; 'pictures': how many; 'notes': list of lines
     "Colour a file: its pictures, and with them everything that was in it. Written whole or not at all."
     with open_file(source, name) as f:

@@ -33,9 +33,9 @@ def _is_photo(path):
 
 # %% ../../nbs/library/folders.ipynb #35bf9b76
 def scan_folder(
-    folder,  # where to look
+    folder: str | Path,  # where to look
     recursive: bool = False,  # whether to look in its subfolders too
-    leave_out=(),  # folders that are not entered
+    leave_out: list | tuple = (),  # folders that are not entered
 # paths of photos, in order; (path, reason) of folders that can't be read; what was left out: {'folders': how many, 'video clips': …}
 ) -> tuple:
     "The photos in a folder."
@@ -69,7 +69,7 @@ def _number(folder):
 
 # %% ../../nbs/library/folders.ipynb #a3ccb79d
 def results_folder(
-    folder,  # of the photos
+    folder: str | Path,  # of the photos
 ) -> Path:
     "Where the results of a folder go by default: beside it."
     real = Path(os.path.abspath(folder))  # so that "." has a name
@@ -77,9 +77,9 @@ def results_folder(
     return Path(folder).with_name(f'{real.name}_colour') if Path(folder).name not in ('', '..') else real.with_name(f'{real.name}_colour')
 
 def result_path(
-    photo,  # path of a photo
-    folder,  # that it was found in, directly or further down
-    out,  # folder for the results
+    photo: str | Path,  # path of a photo
+    folder: str | Path,  # that it was found in, directly or further down
+    out: str | Path,  # folder for the results
 ) -> Path:
     "Where the result for a photo of a folder goes."
     suffix = format_for(photo)
@@ -89,8 +89,8 @@ def result_path(
 METHOD = 3  # raised whenever the same photo, model and settings give a different result than before
 
 def fingerprint(
-    photo,  # path of the photo, or bytes
-    settings,  # what else the result depends on, as values that JSON can hold
+    photo: str | Path | bytes,  # path of the photo, or bytes
+    settings: object,  # what else the result depends on, as values that JSON can hold
 ) -> str:
     "A hash of a photo's bytes and of all that its result depends on."
     return _hash(photo, json.dumps([METHOD, settings], sort_keys=True).encode())
@@ -106,8 +106,8 @@ def _hash(source, before=b''):
     return out.hexdigest()
 
 def settings_of(
-    colorizer,  # a `Colorizer`
-    **more,  # settings that aren't in it
+    colorizer: object,  # a `Colorizer`
+    **more: object,  # settings that aren't in it
 ) -> dict:
     "What a result depends on besides the photo."
     return dict(model=_hash(colorizer.path), size=colorizer.size, saturation=colorizer.saturation) | more
@@ -116,7 +116,7 @@ def settings_of(
 class Record:
     "What is done in a folder of results."
     def __init__(self,
-        folder,  # of the results
+        folder: str | Path,  # of the results
     ):
         self.folder, self.path, self.lines, clean = Path(folder), Path(folder)/RECORD, {}, True
         for line in self._read():
@@ -140,8 +140,8 @@ class Record:
 # %% ../../nbs/library/folders.ipynb #7d92c7ac
 @patch
 def is_done(self: Record,
-    result,  # path of a result
-    key,  # fingerprint that it should have
+    result: str | Path,  # path of a result
+    key: str,  # fingerprint that it should have
 ) -> bool:
     "Whether the result is there, and was made from this photo with these settings."
     lines = self.lines.get(self._name(result), [])
@@ -150,17 +150,17 @@ def is_done(self: Record,
     return bool(match) and (len(lines) == 1 or _hash(result) in {o['sha256'] for o in match})
 
 @patch
-def is_ours(self: Record, result) -> bool:
+def is_ours(self: Record, result: str | Path) -> bool:
     "Whether the file at `result` is as it was written, so that it may be replaced."
     known = {o['sha256'] for o in self.lines.get(self._name(result), [])}
     return bool(known) and os.path.isfile(result) and _hash(result) in known
 
 @patch
 def add(self: Record,
-    result,  # path that the result is about to get
-    key,  # its fingerprint
-    part,  # path of the complete file
-):
+    result: str | Path,  # path that the result is about to get
+    key: str,  # its fingerprint
+    part: str | Path,  # path of the complete file
+) -> None:
     "Note a result, just before it gets its name."
     o = dict(result=self._name(result), photo=key, sha256=_hash(part), bytes=Path(part).stat().st_size)
     fresh = not self.path.exists() or not self.path.stat().st_size
@@ -174,8 +174,8 @@ def _whole(self: Record):
 
 # %% ../../nbs/library/folders.ipynb #7471b3cf
 def sweep(
-    folder,  # of results
-):
+    folder: str | Path,  # of results
+) -> None:
     "Remove half-written files that processes which no longer run have left in a folder and its subfolders."
     for o in Path(folder).rglob('.colorizer-*.part'):
         match = re.fullmatch(r'\.colorizer-(\d+)-[0-9a-f]+\.part', o.name)

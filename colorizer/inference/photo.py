@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 import colorizer
+from collections.abc import Callable, Iterator
 from .decoding import decode, max_pixels, open_image
 from .disk import whole_file
 from .pixels import PhotoError, to_8_bit, to_pixels, to_rgb_array
@@ -36,7 +37,7 @@ def _check_file(path):
 
 # %% ../../nbs/library/photo.ipynb #860721a5
 def lazy_photo(
-    source,  # whatever `open_photo` takes
+    source: object,  # whatever `open_photo` takes
 ) -> Image.Image:  # of which only the header may have been read
     "`source` as a Pillow image that may not be decoded yet. Raises what Pillow raises: call it inside `reading`."
     if isinstance(source, Image.Image): return source
@@ -60,8 +61,8 @@ def upright(
 # %% ../../nbs/library/photo.ipynb #a3f25bda
 @contextmanager
 def reading(
-    name,  # what the user knows the photo by
-):
+    name: str,  # what the user knows the photo by
+) -> Iterator:
     "Whatever goes wrong in the block becomes a `PhotoError` about `name`."
     try:
         with warnings.catch_warnings():
@@ -71,7 +72,7 @@ def reading(
     except Exception as e: raise PhotoError(f'{name}: {_reason(e, str(name))}') from None
 
 def open_photo(
-    source,  # path, bytes, open binary file, Pillow image, or array ([H,W] or [H,W,3]; uint8, uint16, or floats from 0 to 1)
+    source: object,  # path, bytes, open binary file, Pillow image, or array ([H,W] or [H,W,3]; uint8, uint16, or floats from 0 to 1)
 ) -> Image.Image:  # decoded, upright, in the mode that the file has
     "Open and decode a photo. Raises `PhotoError` if it is missing, empty, not an image, damaged or too large."
     with reading(source if isinstance(source, (str, os.PathLike)) else 'photo'): return upright(decode(lazy_photo(source)))
@@ -95,9 +96,9 @@ PLAIN_FORMATS = {'.jpg': 'JPEG', '.jpeg': 'JPEG', '.png': 'PNG', '.webp': 'WEBP'
 _options = {'JPEG': dict(quality=95, subsampling=0), 'WEBP': dict(quality=95)}
 
 def check_target(
-    path,  # of the photo to be written
+    path: str | Path,  # of the photo to be written
     formats: dict = PLAIN_FORMATS,  # suffixes that are allowed
-):
+) -> None:
     "Raise `PhotoError` if `path` can't become a photo; call it before the work."
     path = Path(path)
     if path.suffix.lower() not in formats:
@@ -108,10 +109,10 @@ def check_target(
 
 # %% ../../nbs/library/photo.ipynb #b64d51ca
 def save_photo(
-    img,  # Pillow image or array
-    path,  # the suffix chooses the format
-    ready=None,  # called with the path of the complete file, before it gets its name
-):
+    img: object,  # Pillow image or array
+    path: str | Path,  # the suffix chooses the format
+    ready: Callable | None = None,  # called with the path of the complete file, before it gets its name
+) -> None:
     "Write a photo as 8-bit RGB, whole or not at all. Raises `PhotoError` if that isn't possible."
     path = Path(path)
     check_target(path)
@@ -132,7 +133,7 @@ def _photos_in(folder):
 
 # %% ../../nbs/library/photo.ipynb #b0d4ec1e
 def find_photos(
-    *sources,  # folders (searched with their subfolders) and single photos, which are kept whatever their suffix
+    *sources: str | Path,  # folders (searched with their subfolders) and single photos, which are kept whatever their suffix
 ) -> list:  # sorted Paths, each file once
     "The photos in `sources`. Raises `PhotoError` if a source is missing or there is no photo."
     found = []

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 class PhotoError(ValueError):
     "A photo can't be read or written; the message is one line for the user."
 
-def add_note(img, text):
+def add_note(img: Image.Image, text: str) -> None:
     "Remember something that the user of an image should know: `colorize_file` passes it on"
     notes = img.info.setdefault('notes', [])
     if text not in notes: notes.append(text)
@@ -192,7 +192,7 @@ def _pillow_rgb(img):
 
 # %% ../../nbs/library/pixels.ipynb #6a5b0bc1
 def to_pixels(
-    img,  # Pillow image in any mode, or array ([H,W], [H,W,3] or [H,W,4]; integers, or floats from 0 to 1)
+    img: object,  # Pillow image in any mode, or array ([H,W], [H,W,3] or [H,W,4]; integers, or floats from 0 to 1)
 ) -> tuple:  # pixels: grey [H,W] or RGB [H,W,3], uint8 or uint16; alpha: uint8 [H,W], or None if there is none
     """The pixels of a photo without loss: grey stays one channel, wide grey keeps 16 bits, and a grey or CMYK profile is applied.
     Raises `PhotoError` for an array that isn't a photo."""
@@ -204,7 +204,7 @@ def to_pixels(
 
 # %% ../../nbs/library/pixels.ipynb #f89fa5da
 def to_rgb_array(
-    img,  # Pillow image in any mode, or array ([H,W] or [H,W,3])
+    img: object,  # Pillow image in any mode, or array ([H,W] or [H,W,3])
 ) -> np.ndarray:  # uint8 [H,W,3]
     "The pixels as 8-bit RGB. Alpha is dropped; 16-bit grey is scaled, not clipped."
     a = to_8_bit(to_pixels(img)[0])

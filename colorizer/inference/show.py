@@ -7,6 +7,7 @@ __all__ = ['Picture', 'photo_grid', 'Comparison', 'before_after']
 
 # %% ../../nbs/library/show.ipynb #9d928b50
 import base64, html, io, textwrap
+from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from .photo import PACKAGE, save_photo
@@ -20,7 +21,7 @@ def _drawn(img):
 class Picture:
     "A Pillow image that a notebook shows as a small JPEG."
     def __init__(self,
-        img,  # Pillow image or array
+        img: object,  # Pillow image or array
         alt: str = '',  # what can be seen, for those who can't see it
     ): self.img, self.alt = _drawn(img), alt
     def _repr_jpeg_(self):
@@ -30,7 +31,7 @@ class Picture:
     def _repr_mimebundle_(self, include=None, exclude=None):
         return {'image/jpeg': base64.b64encode(self._repr_jpeg_()).decode(), 'text/plain': repr(self)}
     def __repr__(self): return self.alt or f'Picture {self.img.width}×{self.img.height}'
-    def save(self, path): save_photo(self.img, path)
+    def save(self, path: str | Path) -> None: save_photo(self.img, path)
 
 # %% ../../nbs/library/show.ipynb #6df125a6
 def _tile(img, tile, enlarge):
@@ -67,8 +68,8 @@ def photo_grid(
     row_titles: list | None = None,  # a title for each row, shown on its left
     tile: int = 160,  # width of a photo in pixels
     pad: int = 4,  # space between photos in pixels
-    captions=None,  # rows of short texts, one below each photo
-    enlarge=Image.Resampling.BICUBIC,  # how small photos are enlarged; NEAREST shows their pixels
+    captions: list | None = None,  # rows of short texts, one below each photo
+    enlarge: Image.Resampling = Image.Resampling.BICUBIC,  # how small photos are enlarged; NEAREST shows their pixels
 ) -> Picture:
     "Photos in rows and columns, with titles."
     blank, side = Image.new('RGB', (tile, 1), 'white'), 110  # pixels for the row titles
@@ -97,14 +98,14 @@ def _slider(before, after, titles):
 # %% ../../nbs/library/show.ipynb #f01daf34
 class Comparison:
     "Two pictures that a notebook shows on top of each other, with a line to drag; or side by side, where it can't"
-    def __init__(self, before, after, titles): self.before, self.after, self.titles = before, after, titles
+    def __init__(self, before: np.ndarray, after: np.ndarray, titles: tuple): self.before, self.after, self.titles = before, after, titles
     def _repr_mimebundle_(self, include=None, exclude=None):
         beside = photo_grid([[self.before.img, self.after.img]], self.titles, tile=self.before.img.width//2)
         return beside._repr_mimebundle_() | {'text/html': _slider(self.before, self.after, self.titles), 'text/plain': repr(self)}
     def __repr__(self): return ' | '.join(self.titles)
 
 def before_after(
-    before, after,  # photos of one shape: Pillow images or arrays
+    before: object, after: object,  # photos of one shape: Pillow images or arrays
     titles: tuple = ('before', 'after'),
     width: int = 480,  # in pixels, at most
 ) -> Comparison:

@@ -6,6 +6,7 @@
 __all__ = ['slopes', 'guided_rows', 'luma_distance', 'hint_list', 'apply_hints']
 
 # %% ../../nbs/library/upsampling.ipynb #ea39ef13
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -23,10 +24,10 @@ def _mean3(a):
 
 # %% ../../nbs/library/upsampling.ipynb #077d75c8
 def slopes(
-    guide,  # [h,w] luma
-    chroma,  # [h,w,2]
-    eps=2e-4,  # variance of luma that is noise
-    trust=4,  # power of R² that a slope is multiplied by
+    guide: np.ndarray,  # [h,w] luma
+    chroma: np.ndarray,  # [h,w,2]
+    eps: float = 2e-4,  # variance of luma that is noise
+    trust: int = 4,  # power of R² that a slope is multiplied by
 ) -> np.ndarray:  # float32 [2,h,w]
     """How steeply chroma follows luma around each pixel: the guided filter's `a` (He, Sun & Tang 2013, equation 5), shrunk where luma
     explains little."""
@@ -52,11 +53,11 @@ def _resize(a, size, how=Image.Resampling.BICUBIC): return np.asarray(Image.from
     how))
 
 def guided_rows(
-    chroma,  # [h,w,2] = (Cb, Cr)
-    size,  # (width, height) of the photo
-    guide,  # [h,w] luma in 0..1 at the chroma's size
-    threads=1,  # planes that are made wide at once
-):  # function of (first row, end row, luma [n,width] of these rows), which gives their Cb and Cr, each float32 [n,width]
+    chroma: np.ndarray,  # [h,w,2] = (Cb, Cr)
+    size: tuple,  # (width, height) of the photo
+    guide: np.ndarray,  # [h,w] luma in 0..1 at the chroma's size
+    threads: int = 1,  # planes that are made wide at once
+) -> Callable:  # function of (first row, end row, luma [n,width] of these rows), which gives their Cb and Cr, each float32 [n,width]
     "Chroma at the photo's size, with the edges of the photo's luma, some rows at a time."
     (h, w), (width, height) = guide.shape, size
     planes = [chroma[..., 0], chroma[..., 1], guide]
@@ -78,9 +79,9 @@ def guided_rows(
 
 # %% ../../nbs/library/upsampling.ipynb #3a4a81ec
 def luma_distance(
-    guide,  # [h,w] luma in 0..1
-    x, y,  # column and row of the pixel from which it is measured
-    step=.3,  # what a path as long as the short side costs, besides the luma's changes
+    guide: np.ndarray,  # [h,w] luma in 0..1
+    x: int, y: int,  # column and row of the pixel from which it is measured
+    step: float = .3,  # what a path as long as the short side costs, besides the luma's changes
 ) -> np.ndarray:  # float64 [h,w]
     "Least cost of a path from a pixel to every other, along rows and columns (Yatziv & Sapiro 2006, equation 2)."
     out, last = np.full(guide.shape, np.inf), None
@@ -100,8 +101,8 @@ def luma_distance(
 def _said(hint): return ','.join(f'{o:g}' if isinstance(o, float) else str(o) for o in hint) if isinstance(hint, (tuple, list)) else hint
 
 def hint_list(
-    hints,  # list of (x, y, colour): pixels from the left and from the top, '#rrggbb', a CSS name, or (r, g, b) in 0..255
-    size,  # (width, height) of the upright photo
+    hints: list | tuple,  # list of (x, y, colour): pixels from the left and from the top, '#rrggbb', a CSS name, or (r, g, b) in 0..255
+    size: tuple,  # (width, height) of the upright photo
 ) -> list:  # of (x, y, chroma [2])
     "Hints, checked. Raises `PhotoError` if one lies outside the photo or its colour is unknown."
     out = []
@@ -119,12 +120,12 @@ def hint_list(
 
 # %% ../../nbs/library/upsampling.ipynb #0f6b81f1
 def apply_hints(
-    chroma,  # [h,w,2] from the network
-    guide,  # [h,w] luma in 0..1
-    hints,  # as `hint_list` takes them
-    size,  # (width, height) of the photo, in whose pixels the hints are
-    reach=.4,  # the distance at which hint and network count the same
-    power=6,  # how quickly one gives way to the other
+    chroma: np.ndarray,  # [h,w,2] from the network
+    guide: np.ndarray,  # [h,w] luma in 0..1
+    hints: list | tuple,  # as `hint_list` takes them
+    size: tuple,  # (width, height) of the photo, in whose pixels the hints are
+    reach: float = .4,  # the distance at which hint and network count the same
+    power: int = 6,  # how quickly one gives way to the other
 ) -> np.ndarray:  # float32 [h,w,2]
     """Chroma with the colours of hints blended in (Yatziv & Sapiro 2006, equation 4);
     the network's colours are one more source, at distance `reach`."""
