@@ -325,12 +325,19 @@ def test_trained_weights_are_not_a_model_yet(colorizer, grey, tmp_path):
 
 # It is light, and knows its commands
 
-@pytest.mark.parametrize('words',
-    [['--help'], ['--version'], ['demo', '--help'], ['data', '--help'], ['archive', '--help'], ['course', '--help'],
-                                   ['train', '--help'], ['evaluate', '--help'], ['export', '--help']])
+NO_LIBRARY = '--help', '--version', 'demo --help', 'data --help', 'archive --help', 'course --help', 'evaluate --help'
+
+@pytest.mark.parametrize('words', NO_LIBRARY)
 def test_help_needs_no_library(colorizer, words):
-    r = colorizer(*words, blocked=HEAVY)
+    r = colorizer(*words.split(), blocked=HEAVY)
     assert r.returncode == 0 and r.stdout and r.stderr == ''
+
+
+@pytest.mark.parametrize('word', ['train', 'export'])
+def test_help_needs_no_extra(colorizer, word):
+    "Nor anything of what colouring needs but fastcore, which reads the fields of a recipe"
+    r = colorizer(word, '--help', blocked=[o for o in HEAVY if o != 'fastcore'])
+    assert r.returncode == 0 and r.stderr == '' and (word == 'export' or '--recipe fast: ' in r.stdout)
 
 
 def test_a_missing_extra_is_named(colorizer, grey):
