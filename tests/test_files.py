@@ -83,7 +83,7 @@ def exif(orientation=1):
     return out
 
 XMP = (b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-       b'<r:Description title="The yard"/></r:RDF></x:xmpmeta>'  # noqa: E501)
+       b'<r:Description title="The yard"/></r:RDF></x:xmpmeta>')
 IPTC = b'Photoshop 3.0\x008BIM\x04\x04\x00\x00\x00\x00\x00\x0c\x1c\x02\x78\x00\x07theyard'
 
 def curve(space, gamma):
