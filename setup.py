@@ -45,8 +45,8 @@ setup(
     include_package_data=False,
     install_requires=lines(meta["requirements"]),
     extras_require=extras,
-    # An editable install puts the checkout on Python's path. The default, a finder that comes last, loses against the checkout's own folder: in the
-    # folder above a clone called colorizer, `import colorizer` would find that, as a namespace package without anything in it.
+    # An editable install puts the checkout on Python's path. The default, a finder that comes last, loses against the checkout's own
+    # folder: in the folder above a clone called colorizer, `import colorizer` would find that, as an empty namespace package.
     options={"editable_wheel": {"mode": "compat"}},
     entry_points={"console_scripts": [f"{k} = {v}" for k, v in cfg["scripts"].items() if k not in meta]},
 )

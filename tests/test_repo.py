@@ -68,3 +68,10 @@ def test_the_model_card_is_in_step_with_what_writes_it():
     text, = [ast.literal_eval(o.value) for o in tree.body if isinstance(o, ast.Assign) and o.targets[0].id == 'TEXT']
     words = [o for o in re.split(r'\{\w+(?:\.\w+)?(?::[^}]*)?\}', text) if o.strip()]
     assert len(words) > 10 and [o for o in [*words, (ROOT/'tools/model_training.md').read_text(encoding='utf-8')] if o not in card] == []
+
+
+def test_ruff_finds_nothing():
+    "In notebooks, library, tests, tools, docs and benchmarks; pyproject.toml says which rules, and why these"
+    r = subprocess.run([sys.executable, '-m', 'ruff', 'check', '--no-cache', '--output-format', 'concise', ROOT],
+                       cwd=ROOT, capture_output=True, text=True)
+    assert r.returncode == 0, r.stdout + r.stderr
