@@ -48,7 +48,7 @@ class Dropped:
         chroma = apply_hints(self.chroma, self.guide, self.hints, self.full) if self.hints else self.chroma
         return np.repeat(grey[..., None], 3, -1), merge(grey, chroma, saturation, guide=self.guide)
 
-# %% ../../nbs/library/app.ipynb #04963e36
+# %% ../../nbs/library/app.ipynb #c2f5501d
 def add_hint(
     dropped: Dropped,
     at: tuple[float, float],  # column and row of the click, in pixels of the picture on the page
@@ -97,9 +97,9 @@ def save_full(
     colorize_file(_Known(dropped, saturation), dropped.path, target, name=dropped.path.name, hints=dropped.hints)
     return target
 
-# %% ../../nbs/library/app.ipynb #a19c3c36
+# %% ../../nbs/library/app.ipynb #5d66bab6
 MAX_UPLOAD = '200mb'
-_CSS = '#photo {min-height: 0} #photo .wrap {padding: 4px} #shown, #clicked {max-height: 60vh} footer {display: none} h1 {margin: 0 !important}'  # noqa: E501
+_CSS = '#photo {min-height: 0} #shown, #clicked {max-height: 60vh} footer {display: none} h1 {margin: 0 !important}'
 
 def _quiet(folder):
     "Settings that Gradio reads when it is imported: no reports, no look-ups elsewhere, uploads in `folder`"
@@ -151,7 +151,7 @@ def _save(self: _Actions, dropped, saturation):
 
 _Actions.click, _Actions.unhint, _Actions.save = _click, _unhint, _save
 
-# %% ../../nbs/library/app.ipynb #2319ecd7
+# %% ../../nbs/library/app.ipynb #aa9ce9ee
 def app_page(
     colorizer: Colorizer,
     folder: str | Path,  # for uploads and for the files that are made
@@ -171,10 +171,10 @@ def app_page(
         everything = [kept, message, results, shown, clicked, file]
         quiet = dict(api_visibility='private', show_progress_on=[photo])
         for event in (photo.change, size.release): event(do.drop, [photo, size, saturation], everything, **quiet)
-        saturation.change(do.show, [kept, saturation], everything, show_progress='hidden', trigger_mode='always_last',
-                          api_visibility='private')
-        clicked.select(_with_place(gr, do.click), [kept, saturation, colour], everything, show_progress='hidden', api_visibility='private')
-        undo.click(do.unhint, [kept, saturation], everything, show_progress='hidden', api_visibility='private')
+        silent = dict(api_visibility='private', show_progress='hidden')
+        saturation.change(do.show, [kept, saturation], everything, trigger_mode='always_last', **silent)
+        clicked.select(_with_place(gr, do.click), [kept, saturation, colour], everything, **silent)
+        undo.click(do.unhint, [kept, saturation], everything, **silent)
         button.click(do.save, [kept, saturation], [message, file], api_visibility='private')
     return out
 
@@ -204,7 +204,7 @@ def _with_place(gr, f: Callable) -> Callable:
     call.__annotations__['event'] = gr.SelectData
     return call
 
-# %% ../../nbs/library/app.ipynb #11ce3886
+# %% ../../nbs/library/app.ipynb #4856022f
 def add_app(
     parser: argparse.ArgumentParser,  # gets the options
 ) -> None:
@@ -220,10 +220,9 @@ def _end_politely():
     for name in ('SIGTERM', 'SIGHUP'):
         if hasattr(signal, name): signal.signal(getattr(signal, name), end)
 
-# %% ../../nbs/library/app.ipynb #380908db
+# %% ../../nbs/library/app.ipynb #360807a5
 _SERVER = dict(server_name='127.0.0.1', share=False, prevent_thread_lock=True, quiet=True, max_file_size=MAX_UPLOAD, css=_CSS,
-               footer_links=[],
-               pwa=False, ssr_mode=False, enable_monitoring=False, mcp_server=False)
+               footer_links=[], pwa=False, ssr_mode=False, enable_monitoring=False, mcp_server=False)
 
 def run_app(
     args: argparse.Namespace,  # what the parser of `add_app` understood

@@ -32,7 +32,7 @@ from .disk import whole_file
 class Place:
     "A folder on any file system that fsspec knows; names in it are relative, with `/`."
     def __init__(self,
-        url: str | Path,  # path or URL; what to log in with comes from the environment, as the file system's own library reads it
+        url: str | os.PathLike,  # path or URL; what to log in with comes from the environment, as the file system's own library reads it
     ):
         try: self.fs, root = fsspec.core.url_to_fs(str(url), use_listings_cache=False)
         except (ImportError, ValueError) as e: raise PhotoError(f'{url}: no file system for it here ({e})') from None
@@ -42,10 +42,10 @@ class Place:
 
     def path(self, name: str) -> str: return f'{self.root}/{name}'
     def read(self, name: str) -> bytes: return self.fs.cat_file(self.path(name))
-    def size(self, name: str) -> int: return _size(self.fs, self.path(name))
+    def size(self, name: str) -> int | None: return _size(self.fs, self.path(name))
 
 def _size(fs, path):
-    "Bytes of a file; None if there is none"
+    "Bytes of a file; None if it isn't there"
     try: return fs.info(path)['size']
     except FileNotFoundError: return None
 
@@ -56,7 +56,7 @@ OBJECT_STORES = {'s3', 's3a', 'gs', 'gcs', 'abfs', 'abfss', 'az', 'memory'}
 @patch
 def write(self: Place,
     name: str,  # in this place
-    data: bytes,  # bytes
+    data: bytes,
 ) -> None:
     "Write a file whole."
     path = self.path(name)
@@ -98,7 +98,7 @@ def _walk(place, bad):
 
 # %% ../../nbs/library/archive.ipynb #79babd48
 def list_photos(
-    src: Place,  # Place of the photos
+    src: Place,  # of the photos
     dst: Place | None = None,  # Place of the results, which may be inside
 ) -> tuple:  # (name, stamp) of photos, in order; (name, reason) for what can't be read
     "The photos of an archive."
@@ -154,8 +154,8 @@ def _read_table(dst, name):
     except pa.ArrowInvalid: raise PhotoError(f'{dst.path(name)}: damaged. Take it away; what is in it will be done again') from None
 
 def read_record(
-    dst: Place,  # Place of results
-) -> list:  # rows, oldest first
+    dst: Place,  # of the results
+) -> list[dict]:  # rows, oldest first
     "All that earlier runs have noted."
     with ThreadPoolExecutor(16) as ex: rows = [o for rows in ex.map(lambda o: _read_table(dst, o), [TABLE, *_parts(dst)]) for o in rows]
     return _folder_record(dst) + rows
@@ -167,8 +167,8 @@ def _folder_record(dst):
         for line in dst.read(RECORD).decode(errors='replace').splitlines():
             with suppress(ValueError, KeyError, TypeError):
                 o = json.loads(line)
-                rows.append(empty | dict(status='coloured', result=o['result'], fingerprint=o['photo'], sha256=o['sha256'],
-                                         bytes=o['bytes']))
+                said = dict(result=o['result'], fingerprint=o['photo'], sha256=o['sha256'], bytes=o['bytes'])
+                rows.append(empty | dict(status='coloured') | said)
     return rows
 
 # %% ../../nbs/library/archive.ipynb #8be95a38
@@ -180,17 +180,17 @@ def plan(
     record: list,  # rows, from `read_record`
     settings: str,  # hash of the settings
     skip_colour: bool = False,  # whether photos in colour are left alone
-    force: bool = False,  # do all of it again
-) -> tuple:  # what is to be done, as dicts; rows of what is done or can't be
-    "What an archive still needs."
+    force: bool = False,  # colour everything again
+) -> tuple[list[dict], list[dict]]:  # what is left to do; rows of what is done or can't be
+    "What is left to do in an archive."
     known, todo, rows, names = {}, [], [], {k for k, _ in photos}
     for o in record: known.setdefault(o['result'], []).append(o)
     for name, stamp in photos:
         result = result_path(Path(name), Path(), Path()).as_posix()
         old, row = known.get(result, []), dict(path=name, result=result, stamp=stamp)
         if result != name and result in names:
-            rows.append(_row(row, status='failed',
-                             reason=f'{name}: its result would be {result}, which is the name of another photo. Rename one'))
+            why = f'{name}: its result would be {result}, which is the name of another photo. Rename one'
+            rows.append(_row(row, status='failed', reason=why))
         elif not force and (o := _unchanged(old, stamp, settings, there.get(result), skip_colour)):
             rows.append(o | dict(path=name, status='done before', seconds=0., cpu=0.))
         else: todo.append(row | dict(known=[{k: o[k] for k in KNOWN} for o in old if o['sha256']]))
@@ -205,7 +205,7 @@ def _unchanged(
     size,  # bytes of the result that is there, or None
     skip_colour,
 ):
-    "The row that shows, without reading anything, that a photo is done; None if there is none"
+    "The row that shows, without reading anything, that a photo is done; or None"
     for o in reversed(old):
         if not stamp or (o['stamp'], o['settings']) != (stamp, settings) or o['status'] == 'failed': continue
         if o['sha256'] is None: return o if skip_colour else None
@@ -216,7 +216,7 @@ class Worker:
     "Colours the photos of an archive, a block at a time. Ray Data makes as many as there is room for."
     def __init__(self,
         src: str, dst: str,  # URLs
-        settings: str,  # what the results depend on: those of the machine that started the run
+        settings: dict,  # what the results depend on: those of the machine that started the run
         run: str,  # its name
         model: bytes | str | None = None,  # an ONNX file or its bytes; None: the one in the package
         look: dict | None = None,  # more arguments for `Colorizer`
@@ -228,9 +228,8 @@ class Worker:
         self.skip_colour, self.force, self.retries, self.key = skip_colour, force, retries, fingerprint(b'', settings)
         if max_pixels: Image.MAX_IMAGE_PIXELS = (max_pixels + 1)//2  # Pillow takes twice that
         self.colorizer, self.name = self._session(model, dict(threads=1) | (look or {})), f'{platform.node()}:{os.getpid()}'
-        if settings_of(self.colorizer) != settings:
-            raise ModelError(f'{self.name}: has another model or another version than the machine that started the run. Install the same '
-                             f'colorizer everywhere')
+        if settings_of(self.colorizer) != settings: raise ModelError(f'{self.name}: has another model or another version than the machine '
+                                                                     'that started the run. Install the same colorizer everywhere')
 
     def _session(self, model, look):
         "A `Colorizer`; a model that came as bytes need not be a file on this machine"
@@ -242,8 +241,8 @@ class Worker:
 # %% ../../nbs/library/archive.ipynb #387488d2
 @patch
 def colour(self: Worker,
-    item: dict,  # dict with path, result, stamp and known, from `plan`
-) -> tuple:  # its row; the result's bytes, or None if there is nothing to write
+    item: dict,  # path, result, stamp and known, from `plan`
+) -> tuple[dict, bytes | None]:  # its row; the result's bytes, or None if there is nothing to write
     "Colour a photo, unless that is done."
     start, cpu, row, data = time.perf_counter(), time.process_time(), _row(item, settings=self.key, worker=self.name), None
     try: data = self._colour(item, row)
@@ -256,8 +255,8 @@ def _colour(self: Worker, item, row):
     row['fingerprint'] = fingerprint(photo, self.settings)
     if done := self._known_result(item, row['fingerprint']): return row.update(done)
     out = io.BytesIO()
-    said = colorize_file(self.colorizer, photo, out, FORMATS[Path(item['result']).suffix.lower()], name=item['path'],
-                         skip_colour=self.skip_colour)
+    kind = FORMATS[Path(item['result']).suffix.lower()]
+    said = colorize_file(self.colorizer, photo, out, kind, name=item['path'], skip_colour=self.skip_colour)
     row.update(status=said['status'], reason='; '.join(said['notes']) or None, width=said['size'][0], height=said['size'][1])
     if said['status'] == 'skipped': return None
     return self._sign(row, out.getvalue())
@@ -280,8 +279,8 @@ def _known_result(self: Worker, item, key):
     raise PhotoError(f'{item["result"]}: exists already, and was not made by colorizer or was changed since. Take it away, or add --force')
 
 # %% ../../nbs/library/archive.ipynb #7f02c3f8
-_FINAL = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
-          errno.ELOOP}
+_FINAL = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG,
+          errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ELOOP}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 @patch
@@ -307,8 +306,8 @@ class _Held:
     "Rows and results of a block that are not written yet"
     def __init__(self, worker, block):
         self.worker, self.name, self.rows, self.done = worker, f'{worker.run}/{block:06}', [], []
-        self.next = 1 + max([int(o.split('-')[-1].split('.')[0]) for o in _parts(worker.dst, worker.run) if f'{self.name}-' in o],
-                            default=-1)
+        there = [o for o in _parts(worker.dst, worker.run) if f'{self.name}-' in o]
+        self.next = 1 + max((int(o.split('-')[-1].split('.')[0]) for o in there), default=-1)
         self.bytes, self.since = 0, time.monotonic()
 
     def add(self, row, data):
@@ -332,26 +331,27 @@ class _Held:
         try: self.worker._patiently(self.worker.dst.write, row['result'], data)
         except Exception as e:
             if getattr(e, 'errno', None) in _FULL:
-                raise PhotoError(f'{self.worker.dst.url}: cannot be written ({e.strerror}). Make room; the same command goes on') from None
+                where = self.worker.dst.url
+                raise PhotoError(f'{where}: cannot be written ({e.strerror}). Make room; the same command resumes the work') from None
             return row.update(status='failed', reason=_reason(e, row['path']), bytes=None, sha256=None)
         return True
 
 # %% ../../nbs/library/archive.ipynb #bedb8bc7
 @patch
 def __call__(self: Worker,
-    table,  # pyarrow table with columns block, path, result, stamp, known
-):  # pyarrow table of rows
+    table: pa.Table,  # columns block, path, result, stamp, known
+) -> pa.Table:  # rows
     "Colour a block of photos."
     items, block = table.to_pylist(), table['block'][0].as_py()
-    before = {o['path']: o for name in _parts(self.dst, self.run) if f'/{block:06}-' in name
-              for o in _read_table(self.dst, name) if o['sha256']}
+    earlier = [o for o in _parts(self.dst, self.run) if f'/{block:06}-' in o]
+    before = {o['path']: o for name in earlier for o in _read_table(self.dst, name) if o['sha256']}
     held, tries = _Held(self, block), _Tries(self, block)
     for item in items:
         old = before.get(item['path'])
         if old: item['known'].append({k: old[k] for k in KNOWN})
         if tries.give_up(item['path']):
-            row, data = _row(item, settings=self.key, worker=self.name, status='failed',
-                             reason=f'{item["path"]}: workers die of it. Is it very large, or made to do harm?', seconds=0.), None
+            why = f'{item["path"]}: workers die of it. Is it very large, or made to do harm?'
+            row, data = _row(item, settings=self.key, worker=self.name, status='failed', reason=why, seconds=0.), None
         else: row, data = self.colour(item)
         if old and row['status'] == 'done before': row = old  # by whoever had this block before
         held.add(row, data)
@@ -373,7 +373,8 @@ class _Tries:
         self._write()
 
     def _write(self, at=None):
-        self.worker._patiently(self.worker.dst.write, self.name, json.dumps(dict(begun=self.begun, at=at, deaths=self.deaths)).encode())
+        said = json.dumps(dict(begun=self.begun, at=at, deaths=self.deaths))
+        self.worker._patiently(self.worker.dst.write, self.name, said.encode())
 
     def give_up(self, path):
         "Whether a photo is not to be tried again; notes that it is tried"
@@ -456,7 +457,7 @@ _ALONE = dict(RAY_AUTH_MODE='token', RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0',  # w
 def ray_at(
     address: str | None = None,  # of a Ray cluster; None: one on this machine, for as long as the block lasts
     cpus: int = 1,  # that the one on this machine may use
-) -> Iterator:
+) -> Iterator:  # the module ray
     "Ray, connected or started. What it reads from the environment is read when it is first imported."
     for k, v in (_ALWAYS if address else _ALWAYS | _ALONE | dict(RAY_AUTH_TOKEN=secrets.token_hex(32))).items(): os.environ.setdefault(k, v)
     import ray
@@ -471,18 +472,19 @@ def _init(ray, options, tries=2):
     except Exception as e:  # Ray raises just that
         ray.shutdown()
         if tries > 1 and 'timed out' in str(e): return _init(ray, options, tries - 1)
-        raise PhotoError(f'Ray cannot be reached or started ({" ".join(str(e).split())[:200]}). '
-                         + ('Check --address, and RAY_AUTH_MODE and RAY_AUTH_TOKEN if it wants a token' if 'address' in options
-                            and options['address'] != 'local' else 'Is the machine very busy? Try again')) from None
+        ours = options.get('address', 'local') == 'local'
+        check = 'Check --address, and RAY_AUTH_MODE and RAY_AUTH_TOKEN if it wants a token'
+        advice = 'Is the machine very busy? Try again' if ours else check
+        raise PhotoError(f'Ray cannot be reached or started ({" ".join(str(e).split())[:200]}). {advice}') from None
 
 # %% ../../nbs/library/archive.ipynb #3fcbf6d7
 def colour_everywhere(
     todo: list,  # from `plan`
     options: dict,  # keyword arguments for `Worker`
-    workers: tuple = (1, 1),  # the smallest and largest number of them
+    workers: tuple[int, int] = (1, 1),  # the smallest and largest number of them
     cpus: int = 1,  # for each worker
     gpus: int = 0,  # for each worker
-) -> Iterator:  # yields rows as blocks are through
+) -> Iterator:  # rows, as blocks are through
     "Colour photos with Ray Data, which has to be there: see `ray_at`."
     import ray.data
     from ray.exceptions import RayError
@@ -510,16 +512,16 @@ def _blocks(todo: list, workers: int) -> list:
 def _what_ray_says(e):
     "The exception in the worker, of all that Ray tells about it"
     lines = [o.strip() for o in str(e).splitlines() if o.strip()]
-    said = next((o for o in reversed(lines) if any(k in o for k in ('PhotoError: ', 'ModelError: ', 'OSError: '))),
-                lines[-1] if lines else type(e).__name__)
+    ours = [o for o in lines if any(k in o for k in ('PhotoError: ', 'ModelError: ', 'OSError: '))]
+    said = (ours or lines or [type(e).__name__])[-1]
     return said.split('Error: ', 1)[-1]
 
 # %% ../../nbs/library/archive.ipynb #a7d597b6
 class ArchiveRun:
     "A run over an archive: what is done, what isn't, and the table at the end."
     def __init__(self,
-        src: str | Path, dst: str | Path,  # paths or URLs of the photos and of the results
-        model: str | Path | None = None,  # ONNX file; the one in the package if None
+        src: str, dst: str,  # paths or URLs of the photos and of the results
+        model: str | None = None,  # ONNX file; the one in the package if None
         skip_colour: bool = False, force: bool = False, max_pixels: int | None = None, retries: int = 2,  # as for `Worker`
         **look: object,  # size, saturation, providers, threads: as for `Colorizer`
     ):
@@ -527,8 +529,9 @@ class ArchiveRun:
         if self.src.root == self.dst.root and type(self.src.fs) is type(self.dst.fs):
             raise PhotoError(f'{dst}: this is the place of the photos, and those are never overwritten. Choose another')
         settings = settings_of(Colorizer(model, **look))  # a model that can't be used shows here
-        self.options = dict(src=self.src.everywhere, dst=self.dst.everywhere, settings=settings, model=model and os.path.abspath(model),
-                            look=look, run=time.strftime('%Y%m%d-%H%M%S-', time.gmtime()) + uuid.uuid4().hex[:6],
+        self.options = dict(src=self.src.everywhere, dst=self.dst.everywhere, settings=settings, look=look,
+                            model=model and os.path.abspath(model),
+                            run=time.strftime('%Y%m%d-%H%M%S-', time.gmtime()) + uuid.uuid4().hex[:6],
                             skip_colour=skip_colour, force=force, max_pixels=max_pixels, retries=retries)
         self.gpus = int(look.get('providers') in ('cuda', 'tensorrt'))  # one for each worker
         photos, bad = list_photos(self.src, self.dst)
@@ -577,8 +580,8 @@ def _colour(self: ArchiveRun, address, least, most, cpus):
     "Rows of the photos that are coloured now"
     if not address and not self.gpus: yield from colour_here(self.todo, self.options, most or max(1, cores()//cpus))
     else:
-        # other machines lack the file
-        options = self.options | dict(model=self.options['model'] and Path(self.options['model']).read_bytes())
+        model = self.options['model']
+        options = self.options | dict(model=model and Path(model).read_bytes())  # other machines lack the file
         with ray_at(address, (most or cores())*cpus) as ray:
             most = max(least or 1, most or int(ray.cluster_resources().get('CPU', 1)//cpus))
             yield from colour_everywhere(self.todo, options, (least or 1, most), cpus, self.gpus)
@@ -590,8 +593,7 @@ def _finish(self: ArchiveRun, rows):
     last = {}
     for o in self.record + rows:
         old = last.get(o['result'] or o['path'])
-        # the result of an earlier run is still ours
-        if o['status'] == 'failed' and old and old['sha256']: o = o | {k: old[k] for k in KNOWN}
+        if o['status'] == 'failed' and old and old['sha256']: o = o | {k: old[k] for k in KNOWN}  # an earlier result is still ours
         last[o['result'] or o['path']] = o
     table = [o | dict(path=o['path'] or o['result']) for o in last.values()]  # the folder command knows results only
     self.dst.write(TABLE, _to_parquet(sorted(table, key=lambda o: o['path'])))
