@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/video.py                          # 48 frames of 720p, two rounds
     OMP_NUM_THREADS=1 python benchmarks/video.py --frames 240 --rounds 5 --height 1080
 
-The clip is an embedded photo, enlarged, that a window moves over, with new grain in each frame. Each round colours it in all ways, one after the
-other, so that other work on the machine meets all of them; figures are medians over the rounds, and ratios are medians of each round's ratio. Frames a
-second are those of processor time, which a busy machine changes less than the clock. "flicker" is the change of chroma along the motion, which is
-known here (see nbs/library/video.ipynb); "luma" is the PSNR of the result's luma against the clip's.
+The clip is an embedded photo, enlarged, that a window moves over, with new grain in each frame. Each round colours it in all ways, one after
+the other, so that other work on the machine meets all of them; figures are medians over the rounds, and ratios are medians of each round's
+ratio. Frames a second are those of processor time, which a busy machine changes less than the clock. "flicker" is the change of chroma along
+the motion, which is known here (see nbs/library/video.ipynb); "luma" is the PSNR of the result's luma against the clip's.
 """
 import argparse, os, platform, statistics, tempfile, time
 from importlib.metadata import version
@@ -25,14 +25,16 @@ from colorizer.inference.pixels import to_rgb_array
 from colorizer.inference.video import colorize_video, flicker
 
 STEP = 3, 1  # columns and rows by which the window moves in a frame
-WAYS = {'each frame, x264 medium': (1, 'medium'), 'each frame, x264 veryfast': (1, 'veryfast'), 'every sixth frame, x264 veryfast': (6, 'veryfast')}
+WAYS = {'each frame, x264 medium': (1, 'medium'), 'each frame, x264 veryfast': (1, 'veryfast'),
+        'every sixth frame, x264 veryfast': (6, 'veryfast')}
 
 
 def write(path, frames, height):
     "The clip, losslessly"
     width, rng = height*16//9, np.random.default_rng(0)
     y = np.rint(luma(to_rgb_array(open_photo(sample_photos()['coffee'])))*255).astype(np.uint8)
-    big = np.asarray(Image.fromarray(y).resize((width + STEP[0]*frames, height + STEP[1]*frames), Image.Resampling.BICUBIC)).astype(np.float32)
+    size = width + STEP[0]*frames, height + STEP[1]*frames
+    big = np.asarray(Image.fromarray(y).resize(size, Image.Resampling.BICUBIC)).astype(np.float32)
     with av.open(str(path), 'w') as out:
         video = out.add_stream('libx264', rate=24, options={'qp': '0', 'preset': 'ultrafast'})
         video.width, video.height, video.pix_fmt = width, height, 'yuv420p'
@@ -78,7 +80,8 @@ def main():
                 if name not in told: told[name] = *judge(clip, out), out.stat().st_size/args.frames/1000
                 out.unlink()
     first = next(iter(WAYS))
-    print(f'{args.frames} frames of {args.height} lines, {args.rounds} rounds; {os.cpu_count()} processors ({platform.machine()}), load {os.getloadavg()[0]:.0f} at the end; '
+    print(f'{args.frames} frames of {args.height} lines, {args.rounds} rounds; {os.cpu_count()} processors ({platform.machine()}), '
+          f'load {os.getloadavg()[0]:.0f} at the end; '
           f'Python {platform.python_version()}, ' + ', '.join(f'{o} {version(o)}' for o in ('av', 'onnxruntime', 'numpy')) + '.\n')
     print('| | frames/s of processor time | ratio | flicker, 1/255 | luma, dB | kB a frame |\n|---|---:|---:|---:|---:|---:|')
     for name, v in seconds.items():
