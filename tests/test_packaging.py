@@ -91,7 +91,7 @@ def test_requirements_are_those_of_settings_ini(metadata, settings):
     plain, total = wanted(settings['DEFAULT']['requirements']), set()
     assert {(r.name, str(r.specifier)) for r in shipped if not r.marker} == plain
     # people who colour photos install no torch
-    assert {name for name, _ in plain} == {'numpy', 'pillow', 'onnxruntime', 'fastcore', 'tqdm'}
+    assert {name for name, _ in plain} == {'numpy', 'pillow', 'tifffile', 'onnxruntime', 'fastcore', 'tqdm'}
     alone = {k: wanted(v) for k, v in settings['extras_alone'].items()}
     assert set(metadata.get_all('Provides-Extra')) == {*settings['extras'], *alone}
     for extra, lines in settings['extras'].items():
