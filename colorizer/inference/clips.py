@@ -7,7 +7,7 @@ __all__ = ['VIDEOS', 'TARGETS', 'PRESET', 'VideoError', 'open_clip', 'Look', 'lu
            'add_encoder', 'frame_rate', 'to_frame', 'Fate', 'fates', 'join', 'as_time']
 
 # %% ../../nbs/library/clips.ipynb #309a77af
-import errno, heapq, io, os, uuid
+import errno, heapq, io
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from fractions import Fraction
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from .disk import whole_path
 
 if TYPE_CHECKING: import av
 
@@ -397,19 +399,17 @@ def join(
 ) -> list[str]:  # lines for the user
     "The parts of a picture with everything else of a clip, whole or not at all."
     import av
-    temp, lost = target.with_name(f'.colorizer-{uuid.uuid4().hex[:12]}.part'), []
+    lost = []
     source, old = open_clip(clip)
     apple = any(k.startswith('com.apple.') for k in source.metadata)
     options = {'movflags': 'use_metadata_tags'} if apple and target.suffix.lower() != '.mkv' else {}
     try:
-        with (closing(source), av.open(_url(parts[0])) as first,
+        with (whole_path(target) as temp, closing(source), av.open(_url(parts[0])) as first,
               av.open(_url(temp), 'w', format=_muxer(target), container_options=options) as out):
             end = _join(out, parts, first, source, old, target, lost)
             notes = fates(source, old, target)[1] + _sound_notes(lost, source, end)
-        os.replace(temp, target)
     except av.error.FFmpegError as e:
         raise VideoError(f'{target}: cannot be written ({e.strerror}). The frames are kept, and the same command tries again') from None
-    finally: temp.unlink(missing_ok=True)
     return notes
 
 # %% ../../nbs/library/clips.ipynb #6a50d9b6

@@ -19,6 +19,7 @@ from PIL import Image
 from .clips import TARGETS, Frames, Look, VideoError, add_encoder, fates, frame_notes, join, open_clip, to_frame
 from .colorizer import Colorizer, render_size
 from .colour import CB, CR, fit_gamut, resize_luma
+from .disk import whole_path
 from .upsampling import guided_rows
 
 # %% ../../nbs/library/video.ipynb #1c720b76
@@ -174,9 +175,8 @@ def _claim(folder: Path, job: dict):
 
 def _save_state(path: Path, smoother: Smoother, frames: int):
     "What the next part must know. A part is whole if this is there"
-    part = path.with_suffix('.part')
-    with open(part, 'wb') as f: np.savez(f, frames=frames, **{k: getattr(smoother, k) for k in Smoother.STATE})
-    os.replace(part, path)
+    with whole_path(path) as part, open(part, 'wb') as f:
+        np.savez(f, frames=frames, **{k: getattr(smoother, k) for k in Smoother.STATE})
 
 def _restore(folder: Path, smoother: Smoother) -> tuple[list[Path], int]:
     "Whole parts in order, and how many frames they hold; `smoother` gets the last one's state"
