@@ -409,7 +409,7 @@ def _compare(args, folder, stage, valid):
     lines = ', '.join(f"{k} {o['psnr']:.2f} dB and {o['colour']:.0%} of the colour" for k, o in figures.items())
     folder.log(f'{len(valid)} held-out photos at {stage.size} px: {lines}', show=True)
     _, start, end = figures.values()
-    if end['psnr'] < start['psnr']:
+    if round(end['psnr'], 2) < round(start['psnr'], 2):
         folder.log('the model that this run started from was better on the held-out photos: keep using that one', show=True)
     text = json.dumps(dict(size=stage.size, photos=len(valid), figures=figures), indent=1)
     write_whole(folder/'comparison.json', text)
