@@ -31,7 +31,10 @@ def motion(
     import cv2
     if min(now.shape) < 12: return np.zeros((*now.shape, 2), np.float32)  # too small for its patches
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)  # anew: it remembers pictures of another size
-    return search.calc(*((o*np.float32(255) + np.float32(.5)).astype(np.uint8) for o in (now, before)), None)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # the search works in as many strips as there are threads, and its result depends on them
+    try: return search.calc(*((o*np.float32(255) + np.float32(.5)).astype(np.uint8) for o in (now, before)), None)
+    finally: cv2.setNumThreads(threads)
 
 # %% ../../nbs/library/video.ipynb #8a59e6d0
 @lru_cache(4)
