@@ -4,9 +4,9 @@
     OMP_NUM_THREADS=1 python benchmarks/video.py --frames 240 --rounds 5 --height 1080
 
 The clip is an embedded photo, enlarged, that a window moves over, with new grain in each frame. Each round colours it in all ways, one
-after the other, so that other work on the machine meets all of them; figures are medians over the
-rounds, and ratios are medians of each round's ratio. Frames a second are those of processor time, which a busy machine changes less than the clock. "flicker" is the change of chroma
-along the motion, which is known here (see nbs/library/video.ipynb); "luma" is the PSNR of the result's luma against the clip's.
+after the other, so that other work on the machine meets all of them; figures are medians over the rounds, and ratios are medians of each
+round's ratio. Frames a second are those of processor time, which a busy machine changes less than the clock. "flicker" is the change of
+chroma along the motion, which is known here (see nbs/library/video.ipynb); "luma" is the PSNR of the result's luma against the clip's.
 """
 import argparse, os, platform, statistics, tempfile, time
 from importlib.metadata import version
