@@ -18,17 +18,18 @@ STAGES = ['05_train_64px', '06_train_128px', '07_train_256px', '08_train_512px']
 RUN = '''
 import json, sys, warnings
 import matplotlib; matplotlib.use('Agg')
+import matplotlib.pyplot as plt
 warnings.simplefilter('ignore')
-for path in sys.argv[1:]:
-    space = {'__name__': '__main__'}
-    for cell in json.load(open(path, encoding='utf-8'))['cells']:
-        code = ''.join(cell['source'])
-        if cell['cell_type'] != 'code' or '#| slow' in code or '#| notest' in code: continue
-        exec(compile(code, f'{path} {cell["id"]}', 'exec'), space)
-    run = space['run']
-    print(json.dumps(dict(full=run.full, size=run.stage.size, kept=(run.root/f'{run.stage.size}px.safetensors').exists(),
-                          encoder=space['model'].config['name'], head=space['model'].config['head'],
-                          parts=space['learn'].loss_func.metric_names)))
+path, space = sys.argv[1], {'__name__': '__main__'}
+for cell in json.load(open(path, encoding='utf-8'))['cells']:
+    code = ''.join(cell['source'])
+    if cell['cell_type'] != 'code' or '#| slow' in code or '#| notest' in code: continue
+    exec(compile(code, f'{path} {cell["id"]}', 'exec'), space)
+    plt.close('all')
+run = space['run']
+print(json.dumps(dict(full=run.full, size=run.stage.size, kept=(run.root/f'{run.stage.size}px.safetensors').exists(),
+                      encoder=space['model'].config['name'], head=space['model'].config['head'],
+                      parts=space['learn'].loss_func.metric_names)))
 '''
 
 
@@ -50,10 +51,11 @@ def test_the_four_sizes_run_in_full_mode(files):
     env = os.environ | dict(COLORIZER_PHOTOS=str(files/'photos'), COLORIZER_ENCODER=str(files/'resnet34.safetensors'),
                             COLORIZER_VGG=str(files/'vgg16.safetensors'),
                             COLORIZER_QUICK='1', PYTHONPATH=os.pathsep.join([str(COURSE.parent.parent), os.environ.get('PYTHONPATH', '')]))
-    r = subprocess.run([sys.executable, '-c', RUN, *(str(COURSE/f'{n}.ipynb') for n in STAGES)], cwd=files, env=env, capture_output=True,
-                       text=True)
-    assert r.returncode == 0, r.stdout[-2000:] + r.stderr[-4000:]
-    said = [json.loads(o) for o in r.stdout.splitlines() if o.startswith('{"full"')]
+    said = []
+    for name in STAGES:  # a process each, so that none keeps the memory of another
+        r = subprocess.run([sys.executable, '-c', RUN, str(COURSE/f'{name}.ipynb')], cwd=files, env=env, capture_output=True, text=True)
+        assert r.returncode == 0, r.stdout[-2000:] + r.stderr[-4000:]
+        said += [json.loads(o) for o in r.stdout.splitlines() if o.startswith('{"full"')]
     assert [o['size'] for o in said] == [16, 32, 64, 128] and all(o['full'] and o['kept'] for o in said)
     assert {(o['encoder'], o['head']) for o in said} == {('resnet34', 'rgb')}
     assert {tuple(o['parts']) for o in said} == {('pixel', 'feature_0', 'feature_1', 'feature_2', 'gram_0', 'gram_1', 'gram_2')}
