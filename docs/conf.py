@@ -35,6 +35,8 @@ katex_prerender = True
 katex_css_path = 'katex/katex.min.css'
 katex.KATEX_DEFAULT_OPTIONS['throwOnError'] = True  # what KaTeX doesn't understand stops the build
 katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60  # on a busy machine, too
+# Its Unix socket exists a moment before anybody listens, and the extension doesn't try again there; on a port of this machine it does.
+katex.KaTeXServer.start_server_process = katex.KaTeXServer.start_network_socket
 
 html_theme = 'sphinx_book_theme'
 html_title = 'colorizer'
