@@ -446,11 +446,13 @@ def test_the_command_refuses_before_it_works(folder, model, tmp_path, capsys):
              'default'): "two systems are called 'default'",
              (folder/'one', '--mean-chroma-from', folder): 'are among the evaluated ones',
              (folder/'one', '--regions', tmp_path/'l.json'): 'none of its regions',
-             (folder/'one', '--regions', tmp_path/'no.json'): 'cannot be read', (folder/'one', '--size', '5'): 'too small'}
+             (folder/'one', '--regions', tmp_path/'no.json'): 'cannot be read'}
     for args, message in cases.items():
         assert main(['evaluate', *map(str, args)]) == 1, args
         out, err = capsys.readouterr()
         assert out == '' and message in err and len(err.splitlines()) == 1, (args, err)
+    with pytest.raises(SystemExit, match='2'): main(['evaluate', str(folder/'one'), '--size', '5'])
+    assert capsys.readouterr().err.splitlines()[-1] == 'colorizer evaluate: error: argument --size: 5 is not from 11 to 4096'
 
 def test_csv_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path/'out.csv'; path.write_text('old')
