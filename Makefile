@@ -1,5 +1,5 @@
 # make demo    colour the embedded photos (small install, no torch)
-# make test    install everything, run every notebook and pytest (at most 6 GB of memory, or it fails)
+# make test    install everything, run every notebook and pytest; each part says how much memory it took
 # make course  open JupyterLab on the notebooks
 # make docs    build the site from the notebooks into _docs/ (needs npm)
 # CONTRIBUTING.md says how the notebooks, the library and the README hang together.
@@ -46,9 +46,9 @@ course: not_root $(VENV)/.dev
 
 test: $(VENV)/.dev
 	@echo "• running the notebooks"
-	@$(THREADS) $(BIN)/python tools/peak.py --most 6 $(BIN)/python tools/run_notebooks.py
+	@$(THREADS) $(BIN)/python tools/peak.py $(BIN)/python tools/run_notebooks.py
 	@echo "• running the tests"
-	@$(THREADS) $(BIN)/python tools/peak.py --most 6 $(BIN)/python -m pytest -q -rs tests
+	@$(THREADS) $(BIN)/python tools/peak.py $(BIN)/python -m pytest -q -rs tests
 
 docs: $(VENV)/.dev
 	@$(THREADS) $(BIN)/python docs/build.py
