@@ -75,3 +75,14 @@ def test_ruff_finds_nothing():
     r = subprocess.run([sys.executable, '-m', 'ruff', 'check', '--no-cache', '--output-format', 'concise', ROOT],
                        cwd=ROOT, capture_output=True, text=True)
     assert r.returncode == 0, r.stdout + r.stderr
+
+
+def test_stored_outputs_hold_no_paths_of_a_machine():
+    "Where a library is installed, for one: a warning that slipped into an output says so"
+    told = re.compile(r'site-packages/|/home/|/Users/|/root/')
+    found = []
+    for path in sorted((ROOT/'nbs').rglob('*.ipynb')):
+        for cell in json.loads(path.read_text(encoding='utf-8'))['cells']:
+            texts = [''.join(o.get('text') or o.get('data', {}).get('text/plain') or '') for o in cell.get('outputs', [])]
+            found += [(path.name, o[:80]) for o in texts if told.search(o)]
+    assert found == []
