@@ -48,7 +48,7 @@ test: $(VENV)/.dev
 	@echo "• running the notebooks"
 	@$(THREADS) $(BIN)/python tools/peak.py $(BIN)/python tools/run_notebooks.py
 	@echo "• running the tests"
-	@$(THREADS) $(BIN)/python tools/peak.py $(BIN)/python -m pytest -q -rs tests
+	@$(THREADS) $(BIN)/python tools/peak.py $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder tests
 
 docs: $(VENV)/.dev
 	@$(THREADS) $(BIN)/python docs/build.py

@@ -1,5 +1,5 @@
 """What holds for all tests, and what several use."""
-import shutil, signal
+import copy, json, shutil, signal
 
 import pytest
 
@@ -21,3 +21,30 @@ def browser():
         b = p.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield b
         b.close()
+
+
+# The heavy files begin first, so that one process isn't left alone with them at the end; most of their time is torch's.
+HEAVY = ('test_docs', 'test_train', 'test_course')
+
+
+def pytest_collection_modifyitems(items): items.sort(key=lambda o: o.path.stem not in HEAVY)
+
+
+GRAPHS = {}
+
+
+@pytest.fixture
+def trace_once(monkeypatch):
+    "Tracing a network takes ten seconds. Each kind is traced once in a process here, and gets other weights (test_export)"
+    from onnx import numpy_helper
+
+    from colorizer.training import export
+    trace = export._trace
+    def traced(model):
+        weights = export.ChromaNet(model).state_dict()
+        key = json.dumps([model.config, sorted(weights)], default=str)
+        proto = copy.deepcopy(GRAPHS[key] if key in GRAPHS else GRAPHS.setdefault(key, trace(model)))
+        for t in proto.graph.initializer: t.CopyFrom(numpy_helper.from_array(weights[t.name].numpy(), t.name))
+        return proto
+    monkeypatch.setattr(export, '_trace', traced)
+    return trace

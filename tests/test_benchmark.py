@@ -188,6 +188,7 @@ def test_words_become_systems(photos, model, tmp_path):
     for spec, message in {'nothing': 'neither a model', str(photos[0].path): 'neither a model', 'cmd:': 'must say where'}.items():
         with pytest.raises(ValueError, match=message): b.open_system(spec, photos)
 
+@pytest.mark.usefixtures('trace_once')
 def test_weights_of_a_training_run_are_what_export_makes_of_them(photos, tmp_path):
     from colorizer.training.architecture import create_unet
     from colorizer.training.export import export_onnx
@@ -205,6 +206,7 @@ def test_weights_without_a_converter_are_refused_in_one_line(photos, tmp_path):
     (tmp_path/'best.safetensors').write_text('weights')
     with pytest.raises(ValueError, match='weights of a training run.*colorizer export'): b.open_system(str(tmp_path/'best'), photos)
 
+@pytest.mark.usefixtures('trace_once')
 def test_the_command_judges_weights_of_a_training_run(folder, tmp_path, capsys):
     from colorizer.training.architecture import create_unet
     from colorizer.training.checkpoints import save_weights

@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip('torch')
 import onnx
+from onnx import numpy_helper
 from torch import nn
 
 from colorizer.training.architecture import create_unet
@@ -44,6 +45,20 @@ def test_weights_become_a_model_that_colours_the_same(weights, tmp_path, capsys)
     assert coloured.shape == (100, 150, 3) and abs(split(coloured)[1]).max() > .002 and abs(luma(coloured) - y).max() < .01
 
 
+def test_other_weights_in_a_trace_are_a_trace_of_other_weights(weights, trace_once):
+    "What lets the tests trace once"
+    from colorizer.training import export
+    def network(seed):
+        torch.manual_seed(seed)
+        return create_unet('mobilenet_v2', pretrained=False)
+    export._trace(network(1))
+    quick, fresh = export._trace(network(2)), trace_once(network(2))
+    assert quick.graph.node == fresh.graph.node
+    a, b = ({t.name: numpy_helper.to_array(t) for t in o.graph.initializer} for o in (quick, fresh))
+    assert a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.usefixtures('trace_once')
 def test_facts_go_along_and_training_can_go_on(weights, tmp_path):
     path, model = weights
     out = tmp_path/'mine.onnx'
@@ -56,6 +71,7 @@ def test_facts_go_along_and_training_can_go_on(weights, tmp_path):
     assert all(p.grad is not None for p in again.parameters())
 
 
+@pytest.mark.usefixtures('trace_once')
 def test_the_mean_of_two_runs(weights, tmp_path, capsys):
     path, model = weights
     other = create_unet('mobilenet_v2', pretrained=False)
@@ -72,6 +88,7 @@ def test_the_mean_of_two_runs(weights, tmp_path, capsys):
     assert 'built alike' in capsys.readouterr().err and not (tmp_path/'no.onnx').exists()
 
 
+@pytest.mark.usefixtures('trace_once')
 @pytest.mark.parametrize('spoil', ['missing', 'truncated', 'foreign', 'swapped', 'no folder'])
 def test_what_cant_be_exported_gives_one_line_and_no_file(weights, spoil, tmp_path, capsys):
     path, out = tmp_path/'w.safetensors', tmp_path/'mine.onnx'

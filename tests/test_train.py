@@ -15,6 +15,7 @@ from colorizer.cli import main
 from colorizer.inference.files import has_colour
 from colorizer.inference.photo import sample_photos
 
+pytestmark = pytest.mark.usefixtures('trace_once')
 SMOKE = ['--recipe', 'smoke', '--size', 32, 48, '--bs', 4, '--frozen-epochs', 1, 0, '--epochs', 2, '--warmup', 0]
 
 
