@@ -57,7 +57,7 @@ def _parser(argv):
     return parser, run, argv[named:]
 
 # %% ../nbs/library/command.ipynb #2ad33b38
-EXTRAS = dict(av='video', cv2='video', gradio='app', jinja2='evaluate', skimage='evaluate', lpips='perceptual', pytorch_fid='perceptual',
+EXTRAS = dict(av='video', cv2='video', gradio='app', skimage='evaluate', lpips='perceptual', pytorch_fid='perceptual',
     ray='archive', fsspec='archive', pyarrow='archive')
 
 def _complain(e) -> int:

@@ -1,5 +1,5 @@
 """The page of `colorizer app`, driven once in a headless Chromium."""
-import io, os, signal, socket, subprocess, sys
+import html, io, os, signal, socket, subprocess, sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from colorizer.inference.app import Dropped, save_full
+from colorizer.inference.app import Dropped, _Actions, save_full
 from colorizer.inference.colorizer import Colorizer
 from colorizer.inference.photo import open_photo, sample_photos, to_rgb_array
 from colorizer.inference.colour import split
@@ -36,6 +36,14 @@ def test_what_is_saved_is_what_the_command_makes(tmp_path):
     saved = to_rgb_array(open_photo(save_full(Dropped(path, colorizer), 1.5, tmp_path)))
     plain = to_rgb_array(colorizer.colorize(path))
     assert saved.shape == plain.shape and abs(saved.astype(int) - plain).mean() < 2
+
+
+def test_a_name_in_an_error_is_text(tmp_path):
+    pytest.importorskip('gradio', reason='Gradio is not installed (extra: app)')
+    name = '<img src=x onerror=alert(1)>*&"\'.jpg'
+    (tmp_path/name).write_text('I am a letter')
+    message = _Actions(Colorizer(), tmp_path).drop(str(tmp_path/name), 64, 1)[1]
+    assert type(message).__name__ == 'HTML' and message.value == f"<p>{html.escape(name, quote=False)}: not an image that can be read. Give a JPEG, PNG, WebP or TIFF file</p>"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 from .benchmark import (COLUMNS, HEADS, check_protocol, evaluate, file_hash, hue_table, load_regions, open_systems,
     photos_to_judge, protocol, save_csv, sentences, shown, summarise, summarise_hues, table, to_json, write_inputs, write_text)
 from .metrics import ARROWS, fid_features, lpips_measure
-from .report import blind_page, render, report_page
+from .report import blind_page, report_page
 from ..inference.photo import find_photos
 from ..inference.terminal import check_writable, make_folder, say
 
@@ -140,7 +140,6 @@ def run_evaluate(
     def leave_out(line): left_out.append(line); say(line)
     photos = photos_to_judge(args.photos, args.size, leave_out)
     if args.inputs: print(*write_inputs(photos, args.inputs, args.size), sep='\n'); return 0
-    if args.out: render('blind', data={})   # Jinja2 is there
     systems, photos, rows = _all_measured(args, photos, leave_out, convert)
     p, summary = _frozen(args, photos), summarise(rows)
     result = dict(summary=summary, hues=summarise_hues(rows), systems=[dict(name=s.name) | s.about for s in systems], left_out=left_out,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from fastcore.xml import P, to_xml
 from PIL import Image, ImageDraw
 
 from .colorizer import Colorizer, ModelError, merge, render_size
@@ -105,9 +106,10 @@ def _quiet(folder):
     "Settings that Gradio reads when it is imported: no reports, no look-ups elsewhere, uploads in `folder`"
     os.environ.update(GRADIO_ANALYTICS_ENABLED='False', HF_HUB_OFFLINE='1', HF_HUB_DISABLE_TELEMETRY='1', GRADIO_TEMP_DIR=str(folder))
 
-def _in_words(e: Exception, path: str) -> str:
-    "What an error says, without the folder that uploads lie in"
-    return ' '.join(str(e).replace(str(Path(path).parent) + os.sep, '').split())
+def _in_words(e: Exception, path: str | Path) -> str:
+    "What an error says, as HTML: without the folder that uploads are in, and with any name in it as text"
+    said = ' '.join(str(e).replace(str(Path(path).parent) + os.sep, '').split())
+    return to_xml(P(said), indent=False)
 
 # %% ../../nbs/library/app.ipynb #25c834d4
 class _Actions:
@@ -119,9 +121,9 @@ class _Actions:
     def show(self, dropped, saturation, message=''):
         "Values for: photo, message, results, slider, picture to click on, file"
         g = self.gradio
-        if dropped is None: return None, g.Markdown(message, visible=bool(message)), g.Column(visible=False), None, None, self.no_file()
+        if dropped is None: return None, g.HTML(message, visible=bool(message)), g.Column(visible=False), None, None, self.no_file()
         grey, coloured = dropped.picture(saturation)
-        hidden = g.Markdown('', visible=False)
+        hidden = g.HTML('', visible=False)
         return dropped, hidden, g.Column(visible=True), (grey, coloured), dotted(dropped, coloured), self.no_file()
 
     def no_file(self): return self.gradio.File(None, visible=False)
@@ -146,8 +148,8 @@ def _save(self: _Actions, dropped, saturation):
     "Make the full-size file: message, file"
     g = self.gradio
     try: path = save_full(dropped, saturation, tempfile.mkdtemp(dir=self.folder))
-    except (PhotoError, ModelError, OSError) as e: return g.Markdown(_in_words(e, dropped.path), visible=True), self.no_file()
-    return g.Markdown('', visible=False), g.File(str(path), visible=True)
+    except (PhotoError, ModelError, OSError) as e: return g.HTML(_in_words(e, dropped.path), visible=True), self.no_file()
+    return g.HTML('', visible=False), g.File(str(path), visible=True)
 
 _Actions.click, _Actions.unhint, _Actions.save = _click, _unhint, _save
 
@@ -164,7 +166,7 @@ def app_page(
         kept = gr.State(None, time_to_live=3600)
         gr.Markdown('# colorizer\nThe colours are a guess; size and sharpness stay as they are. Nothing leaves this machine.')
         photo = gr.File(label='Photo', file_types=['image'], type='filepath', elem_id='photo', height=120)
-        message = gr.Markdown('', elem_id='message', visible=False)
+        message = gr.HTML('', elem_id='message', visible=False)
         with gr.Column(visible=False, elem_id='results') as results, gr.Row():
             with gr.Column(scale=3, min_width=300): shown, clicked, colour, undo = _pictures(gr)
             with gr.Column(scale=1, min_width=260): saturation, size, button, file = _controls(gr, colorizer.size)

@@ -6,12 +6,14 @@
 __all__ = ['Picture', 'photo_grid', 'Comparison', 'before_after']
 
 # %% ../../nbs/library/show.ipynb #9d928b50
-import base64, html, io, textwrap
+import base64, io, textwrap
 from pathlib import Path
 import numpy as np
+from fastcore.xml import Br, Div, Img, Input, Small, Span, Style, to_xml
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-from .photo import PACKAGE, save_photo
+from .photo import save_photo
 from .pixels import to_rgb_array
+from .web_page import data_uri, page_file
 
 # %% ../../nbs/library/show.ipynb #62dc2648
 def _drawn(img):
@@ -83,17 +85,19 @@ def photo_grid(
     return Picture(sheet, ' | '.join(titles or []))
 
 # %% ../../nbs/library/show.ipynb #3534a250
+def _handle(left, right):
+    "The line to drag; hidden where the style sheet that shows it was removed"
+    return Input(hidden='hidden', data_lm_suppress_shortcuts='true', type='range', min='0', max='100', step='any', value='50',
+        aria_label=f'{left} and {right}: where one ends and the other begins',
+        oninput="this.parentNode.style.setProperty('--at', this.value)")
+
 def _slider(before, after, titles):
     "HTML for two pictures of one size: stacked with a line to drag, or side by side where styles and scripts are removed"
-    left, right = map(html.escape, titles)
-    data = [base64.b64encode(o._repr_jpeg_()).decode() for o in (before, after)]
-    images = [f'<img width="49%" alt="{t}" src="data:image/jpeg;base64,{o}">' for o, t in zip(data, (left, right))]
-    return f'''<style>{(PACKAGE/'pages'/'slider.css').read_text(encoding='utf-8')}</style>
-<div class="cz-slider" style="width: {before.img.width}px; max-width: 100%">{' '.join(images)}<span hidden="hidden">{left}</span><span
-  hidden="hidden">{right}</span>
-<input hidden="hidden" data-lm-suppress-shortcuts="true" type="range" min="0" max="100" step="any" value="50"
-  aria-label="{left} and {right}: where one ends and the other begins"
-  oninput="this.parentNode.style.setProperty('--at', this.value)"><small><br>left: {left}, right: {right}</small></div>'''
+    images = [Img(width='49%', alt=t, src=data_uri(o._repr_jpeg_())) for o, t in zip((before, after), titles)]
+    hidden = [Span(t, hidden='hidden') for t in titles]
+    words = Small(Br(), 'left: {}, right: {}'.format(*titles))
+    box = Div(*images, *hidden, _handle(*titles), words, cls='cz-slider', style=f'width: {before.img.width}px; max-width: 100%')
+    return to_xml((Style(page_file('slider.css')), box), indent=False)
 
 # %% ../../nbs/library/show.ipynb #f01daf34
 class Comparison:

@@ -7,7 +7,7 @@ __all__ = ['TrainingRun', 'read_run', 'state_of', 'time_at_work', 'key_figures',
            'picture', 'comparison', 'final_test', 'commands', 'appendix', 'report_page', 'write_report']
 
 # %% ../../nbs/library/run_report.ipynb #1cb3a350
-import base64, csv, io, json, re, shlex
+import csv, io, json, re, shlex
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -16,9 +16,8 @@ from html import escape
 from math import isfinite
 from pathlib import Path
 
-from fastcore.xml import (Body, Caption, Code, Dd, Details, Div, Dl, Dt, Figcaption, Figure, H1, H2, Head, Header, Html, I, Img, Link,
-    Main, Meta, P, Pre, Safe, Section,
-    Li, Small, Span, Strong, Style, Summary, Table, Tbody, Td, Th, Thead, Title, Tr, Ul, to_xml)
+from fastcore.xml import (Caption, Code, Dd, Details, Div, Dl, Dt, Figcaption, Figure, H1, H2, Header, I, Img, Li, Main, P, Pre, Safe,
+    Section, Small, Span, Strong, Summary, Table, Tbody, Td, Th, Thead, Tr, Ul)
 from PIL import Image
 from matplotlib import rc_context
 from matplotlib.figure import Figure as Plot
@@ -26,6 +25,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from ..inference.disk import write_whole
 from ..inference.photo import PhotoError, open_photo
+from ..inference.web_page import data_uri, page_file, web_page
 
 # %% ../../nbs/library/run_report.ipynb #d70101cb
 def _is_number(v): return isinstance(v, (int, float)) and not isinstance(v, bool) and isfinite(v)
@@ -352,7 +352,7 @@ def picture(path: Path) -> object:
     "A picture of the run, with the file's bytes in the page; where it can't be read, why not"
     try: img, data = open_photo(path), path.read_bytes()
     except (PhotoError, OSError) as e: return P(f'Left out: {e}')
-    src, name = f"data:{Image.MIME.get(img.format, 'image/jpeg')};base64,{base64.b64encode(data).decode()}", _called(path.stem)
+    src, name = data_uri(data, Image.MIME.get(img.format, 'image/jpeg')), _called(path.stem)
     alt = f'{name}: photos not trained on, a row each; in the columns what was made of them'
     mat = Div(Img(src=src, alt=alt, width=img.width, height=img.height), cls='mat', tabindex='0', role='group', aria_label=name)
     return Figure(Figcaption(Strong(name)), mat, cls='whole' if path.stem == 'sizes' or img.width > 800 else None)
@@ -416,87 +416,6 @@ def appendix(run: TrainingRun) -> list:
     settings = _fold('Configuration and versions', *tables)
     return [settings, *([_fold('Log', Pre(log))] if log else [])]
 
-# %% ../../nbs/library/run_report.ipynb #6ee57ecb
-_css = '''
-:root{color-scheme:light dark;--bg:#f7f6f2;--card:#fff;--ink:#1c2126;--soft:#59626b;--line:#dfddd5;--train:#0b7285;--valid:#c2410c;
---good:#1c6b3c;--warn:#9a4a00;--busy:#1d5ea8}
-@media (prefers-color-scheme:dark){:root{--bg:#14171a;--card:#1d2125;--ink:#e9e7e2;--soft:#a3abb3;--line:#343a40;--train:#5cc8de;
---valid:#ff9a5c;--good:#7fd49b;--warn:#ffb86b;--busy:#8cbcff}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;
--webkit-text-size-adjust:100%}
-body::before{content:"";display:block;height:8px;
-background:linear-gradient(90deg,#3a3a3a,#bdbdbd 38%,#c9a27a 55%,#d9703a 68%,#b23a5b 79%,#5a5ba8 89%,#2b8a8f)}
-header,main{max-width:1180px;margin:auto;padding:0 1.25rem}
-header{padding-top:2rem}
-h1{font-size:clamp(1.6rem,5vw,2.4rem);line-height:1.15;margin:.2rem 0 .8rem;letter-spacing:-.015em;overflow-wrap:anywhere}
-h2{font-size:1.25rem;margin:2.75rem 0 .75rem}
-p,caption,figcaption,td,th,dt,dd{overflow-wrap:break-word}figcaption strong{min-width:0}
-.soft,caption,small{color:var(--soft)}
-'''
-
-# %% ../../nbs/library/run_report.ipynb #b210a414
-_css += '''
-.state{display:inline-block;font-weight:650;padding:.15rem .7rem;border:1.5px solid currentColor;border-radius:99px;margin-right:.5rem}
-.finished{color:var(--good)}.interrupted,.unknown{color:var(--warn)}.running{color:var(--busy)}
-.figures{display:grid;grid-template-columns:repeat(4,minmax(0,1fr));gap:1px;background:var(--line);border:1px solid var(--line);
-border-radius:12px;overflow:hidden;margin:1.5rem 0 0}
-.figures div{background:var(--card);padding:.8rem 1rem}
-.figures dt{font-size:.85rem;color:var(--soft)}
-.figures dd{margin:0}.figures strong{display:block;font-size:1.35rem;line-height:1.25;font-variant-numeric:tabular-nums}
-.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,310px),1fr));gap:1rem}
-figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:12px;padding:.8rem}
-figcaption{display:flex;justify-content:space-between;gap:1rem;margin-bottom:.4rem}
-figcaption span{color:var(--soft);white-space:nowrap;font-variant-numeric:tabular-nums}
-.charts svg{display:block;width:100%;height:auto}
-.legend span{display:inline-block;margin-right:1.2rem;color:var(--soft)}.key{display:inline-block;width:28px;height:0;
-border-top:2px solid;vertical-align:4px}.key.train{color:var(--train);border-top-style:dashed}.key.valid{color:var(--valid)}
-.key.grey{border-top-style:dotted}.key.frozen,.key.cooling{height:10px;border:0;background:currentColor;opacity:.25;vertical-align:-1px}
-.key.cooling{opacity:.12}.key.note{width:0;height:12px;border:0;border-left:2px dotted;vertical-align:-2px}
-'''
-
-# %% ../../nbs/library/run_report.ipynb #ddd67375
-_css += '''
-table{border-collapse:separate;border-spacing:0;border-radius:12px;overflow:hidden;width:100%;background:var(--card);
-border:1px solid var(--line);font-variant-numeric:tabular-nums;font-size:.95rem}
-caption{caption-side:bottom;text-align:left;padding:.5rem 0;font-size:.9rem}
-th,td{text-align:left;vertical-align:top;padding:.55rem .75rem;border-top:1px solid var(--line)}
-thead th{font-size:.85rem;font-weight:600;color:var(--soft);border-top:0}
-tbody th{white-space:nowrap}
-.stack td{min-width:4.5rem}
-.pairs tbody th,.wide th{font-weight:500;white-space:normal;color:var(--soft)}.pairs td,.pairs th,.wide td,.wide th{padding:.3rem .75rem}
-@media (max-width:600px){.figures{grid-template-columns:repeat(2,minmax(0,1fr))}.figures strong{font-size:1.15rem}
-.whole figcaption::after{content:'↔ scroll';color:var(--soft);white-space:nowrap}}
-@media (max-width:960px){
-.stack{display:flex;flex-direction:column}.stack caption{order:1;padding:.5rem .9rem}
-.stack tbody,.stack tr,.stack th,.stack td{display:block;width:100%}
-.stack thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
-.stack tr{padding:.7rem .9rem;border-top:1px solid var(--line)}.stack tr:first-child{border-top:0}
-.stack th,.stack td{border:0;padding:.15rem 0}.stack tbody th{font-size:1.1rem}
-.stack td{display:flex;gap:.75rem;min-width:0;overflow-wrap:anywhere}.stack .none{display:none}.stack td::before{content:attr(data-label);
-flex:0 0 9.5rem;color:var(--soft)}
-}
-'''
-
-# %% ../../nbs/library/run_report.ipynb #83b0a824
-_css += '''
-.photos>div{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:1rem}.photos .whole{grid-column:1/-1}
-.mat,.pan{overflow-x:auto;border-radius:6px}.mat{background:#fff}
-.mat img{display:block;height:auto;max-width:100%;margin:auto}
-@media (max-width:600px){.photos>div{grid-template-columns:minmax(0,1fr)}.whole img{max-width:640px}}
-pre{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.75rem 1rem;margin:.3rem 0 1rem;white-space:pre-wrap;
-overflow-wrap:anywhere;font:.9rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
-.steps p{margin:0}
-details{border-top:1px solid var(--line);padding:.6rem 0}details:first-of-type{margin-top:2.75rem}main{padding-bottom:3rem}
-summary{cursor:pointer;font-weight:650;padding:.3rem 0}
-:focus-visible{outline:2px solid var(--busy);outline-offset:2px}
-@media print{:root{color-scheme:light;--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--train:#0b7285;--valid:#c2410c;
---good:#1c6b3c;--warn:#9a4a00;--busy:#1d5ea8}
-body{font-size:11pt}figure,tr,.steps div,.figures div{break-inside:avoid}h2{break-after:avoid}.charts{grid-template-columns:repeat(2,1fr)}
-details::details-content{content-visibility:visible;block-size:auto}
-body::before,.state,.figures,svg{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
-'''
-
 # %% ../../nbs/library/run_report.ipynb #95ab904b
 _SIGNS = {'finished': '✓', 'interrupted': '■', 'running': '▶', 'unknown': '?'}
 
@@ -530,21 +449,17 @@ def _body(run):
     about = P('Losses of different sizes can’t be compared, so every size has a curve of its own. The parts add up to the total.',
         cls='soft')
     test, shown = final_test(run), [picture(o) for o in sorted((run.path/'grids').glob('*.jpg'), key=_order)]
-    return Body(_top(run), Main(*_part('Recipe', recipe_table(run)), *_part('Stages', stage_table(run)),
+    return _top(run), Main(*_part('Recipe', recipe_table(run)), *_part('Stages', stage_table(run)),
         *_part('Curves', _legend(), charts(run), about),
         *_part('Photos', Div(*shown) if shown else None, cls='photos'), *_part('Against the weights it started from', comparison(run)),
-        *_part('Test on photos never trained on', test), *_part('What next', *steps, cls='steps'), *appendix(run)))
+        *_part('Test on photos never trained on', test), *_part('What next', *steps, cls='steps'), *appendix(run))
 
 # %% ../../nbs/library/run_report.ipynb #f66398b5
 def report_page(
     run: TrainingRun,
 ) -> str:  # an HTML document
     "The report of a run as one self-contained page; the same run always makes the same page"
-    rules = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    head = Head(Meta(charset='utf-8'), Meta(name='viewport', content='width=device-width, initial-scale=1'),
-        Meta(http_equiv='Content-Security-Policy', content=rules),
-                Title(f'{_title(run)} · colorizer training run'), Link(rel='icon', href='data:,'), Style(Safe(_css)))
-    return to_xml(Html(head, _body(run), lang='en'), indent=False)
+    return web_page(f'{_title(run)} · colorizer training run', *_body(run), css=page_file('run_report.css'))
 
 def write_report(
     run: str | Path,  # a run's folder
