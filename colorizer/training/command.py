@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FEW', 'starting_model', 'make_stages', 'settle_recipe', 'departures', 'make_loss', 'missing_files', 'photos_hash',
-           'make_config', 'device_name', 'ReportEveryEpoch', 'measure', 'held_out_share', 'without_test_photos', 'run']
+           'make_config', 'device_name', 'ReportEveryEpoch', 'measure', 'held_out_share', 'without_test_photos',
+           'run_train']
 
 # %% ../../nbs/library/train_command.ipynb #49f77792
 import argparse, json, sys, time
@@ -296,7 +297,7 @@ def _photos_of(args, sources, test, folder):
     return photos
 
 # %% ../../nbs/library/train_command.ipynb #66e148c5
-def run(
+def run_train(
     args: argparse.Namespace,  # what `add_train` parsed
 ) -> int:  # exit status
     "`colorizer train`"

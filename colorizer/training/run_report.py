@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TrainingRun', 'read_run', 'state_of', 'time_at_work', 'key_figures', 'stage_table', 'recipe_table', 'curve', 'charts',
-           'picture', 'comparison', 'final_test', 'commands', 'appendix', 'report_page', 'write_report']
+           'picture', 'comparison', 'final_test', 'commands', 'appendix', 'run_page', 'write_report']
 
 # %% ../../nbs/library/run_report.ipynb #1cb3a350
 import csv, io, json, re, shlex
@@ -455,7 +455,7 @@ def _body(run):
         *_part('Test on photos never trained on', test), *_part('What next', *steps, cls='steps'), *appendix(run))
 
 # %% ../../nbs/library/run_report.ipynb #f66398b5
-def report_page(
+def run_page(
     run: TrainingRun,
 ) -> str:  # an HTML document
     "The report of a run as one self-contained page; the same run always makes the same page"
@@ -466,4 +466,4 @@ def write_report(
 ) -> Path:  # `report.html` in it
     "Write the report of a run, whole or not at all. Raises `ValueError` where the folder holds no run"
     path = Path(run)/'report.html'
-    return write_whole(path, report_page(read_run(run)).encode('utf-8', 'replace'))
+    return write_whole(path, run_page(read_run(run)).encode('utf-8', 'replace'))
