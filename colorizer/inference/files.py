@@ -203,6 +203,7 @@ def _own_texts(img):
     with suppress(Exception): texts = img.text if img.format == 'PNG' else {}  # of an animation, all frames are read for it
     return {k: v for k, v in texts.items() if k != 'XML:com.adobe.xmp' and not k.startswith('Raw profile')}
 
+# %% ../../nbs/library/files.ipynb #e9e3efb2
 def _segments(img):
     "What a JPEG holds besides the first of each kind, as bytes for a new JPEG: IPTC, long XMP, further comments"
     found = [(kind, data) for kind, data in getattr(img, 'applist', []) if kind == 'APP1'
@@ -213,6 +214,7 @@ def _segments(img):
     code = dict(APP1=0xe1, APP13=0xed, COM=0xfe)
     return b''.join(b'\xff' + bytes([code[kind]]) + struct.pack('>H', len(data) + 2) + data for kind, data in found)
 
+# %% ../../nbs/library/files.ipynb #36d878bd
 def metadata(
     f: PhotoFile,  # of which a picture has been decoded
     fmt: str,  # Pillow's name of the format to be written
@@ -484,6 +486,7 @@ def _black_and_white(pixels):
     white = np.iinfo(pixels.dtype).max
     return all(((o == 0) | (o == white)).all() for o in (pixels[::8, ::8], pixels)) and pixels.size > 1 and pixels.min() < pixels.max()
 
+# %% ../../nbs/library/files.ipynb #a2f6b103
 def _decoded(f):
     "Pixels and alpha of each picture of a file, and what shows its colours: the pixels, or a Pillow image"
     for img in pictures(f):

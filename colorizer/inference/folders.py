@@ -32,6 +32,19 @@ def _is_photo(path):
     return suffix in PHOTOS or suffix in RAW_SUFFIXES and can_read_raw()
 
 # %% ../../nbs/library/folders.ipynb #35bf9b76
+def _number(folder):
+    "What the file system knows a folder by; None if it isn't there"
+    try: o = os.stat(folder)
+    except FileNotFoundError: return None
+    return o.st_dev, o.st_ino
+
+def _sort(path, entry, found, left):
+    "Put a file with the photos, or count it among those that are left out"
+    if not (os.path.isfile(path) or entry.is_symlink()): return  # a broken link is worth a complaint, a pipe isn't
+    if _is_photo(path): found.append(path)
+    elif path.suffix.lower() in NOT_COLOURED: left[NOT_COLOURED[path.suffix.lower()]] += 1
+
+# %% ../../nbs/library/folders.ipynb #6e0f978d
 def scan_folder(
     folder: str | Path,  # where to look
     recursive: bool = False,  # whether to look in its subfolders too
@@ -54,18 +67,6 @@ def scan_folder(
             elif recursive: todo.append(path)
             else: left['folders'] += 1
     return sorted(found), bad, left
-
-def _sort(path, entry, found, left):
-    "Put a file with the photos, or count it among those that are left out"
-    if not (os.path.isfile(path) or entry.is_symlink()): return  # a broken link is worth a complaint, a pipe isn't
-    if _is_photo(path): found.append(path)
-    elif path.suffix.lower() in NOT_COLOURED: left[NOT_COLOURED[path.suffix.lower()]] += 1
-
-def _number(folder):
-    "What the file system knows a folder by; None if it isn't there"
-    try: o = os.stat(folder)
-    except FileNotFoundError: return None
-    return o.st_dev, o.st_ino
 
 # %% ../../nbs/library/folders.ipynb #a3ccb79d
 def results_folder(
@@ -155,6 +156,7 @@ def is_ours(self: Record, result: str | Path) -> bool:
     known = {o['sha256'] for o in self.lines.get(self._name(result), [])}
     return bool(known) and os.path.isfile(result) and _hash(result) in known
 
+# %% ../../nbs/library/folders.ipynb #cdea87c0
 @patch
 def add(self: Record,
     result: str | Path,  # path that the result is about to get

@@ -21,6 +21,8 @@ import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import default_device, rank_distrib, set_seed
 from torchvision.models import get_model_weights
+
+# %% ../../nbs/library/train_command.ipynb #5b30fc25
 import colorizer
 from ..inference.disk import write_whole
 from ..inference.photo import find_photos
@@ -165,6 +167,7 @@ def _commit():
 
 def _plain(k, v): return [str(x) for x in v] if k in ('photos', 'test') and v else str(v) if isinstance(v, Path) else v
 
+# %% ../../nbs/library/train_command.ipynb #fb4ce66f
 def make_config(args: argparse.Namespace, recipe: str, model: ColorUnet, train: list, valid: list, device: torch.device,
                 half: bool) -> dict:
     "All that describes a run, for `config.json`"
@@ -179,6 +182,7 @@ def make_config(args: argparse.Namespace, recipe: str, model: ColorUnet, train: 
         versions={'colorizer': colorizer.__version__} | {m: version(m) for m in ('torch', 'torchvision', 'fastai')},
         begun=time.strftime('%Y-%m-%d'))
 
+# %% ../../nbs/library/train_command.ipynb #5c76dfe0
 def device_name(device: torch.device) -> str:
     "What a device is called"
     if device.type == 'cuda': return torch.cuda.get_device_name(device)

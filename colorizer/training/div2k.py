@@ -63,23 +63,26 @@ def check_folder(
 
 def _some(names): return str(names[0]) + (f' and {len(names)-1} more' if names[1:] else '')
 
+# %% ../../nbs/library/div2k.ipynb #b7368205
 def _named(photos): return [(n, o) for o in photos if 'div2k' in str(o.absolute()).lower() and (n := _number(o))]
 
+def _misused(named, tested):
+    "What must not be trained on among DIV2K's photos, in words; None if all is well"
+    held = [o for (i, _), o in named if i in VALID]
+    if held: return f'{_some(held)}: validation photos of DIV2K, which are never trained on. Give the folder with 0001 to 0800 only'
+    both = [o for (i, _), o in named if i in tested]
+    if both: return f'{_some(both)}: to be trained on and, perhaps at another scale, tested on. Give other photos to test on'
+    twice = [i for i, n in Counter(i for (i, _), _ in named).items() if n > 1]
+    pair = [str(o) for (i, _), o in named if i in twice[:1]]
+    if pair: return f'{pair[0]} and {pair[1]} are the same photo, which could be held out and trained on at once. Give one scale only'
+
+# %% ../../nbs/library/div2k.ipynb #0c836133
 def check_numbers(
     photos: list[Path],  # to train on
     test: list[Path] = (),  # to test on
 ) -> list[Path]:  # `photos`
     "Raise `DataError` if DIV2K's validation photos, a photo at two scales or one to test on is there. Only paths that name DIV2K count"
-    named, tested = _named(photos), {i for (i, _), _ in _named(test)}
-    held = [o for (i, _), o in named if i in VALID]
-    if held:
-        raise DataError(f'{_some(held)}: validation photos of DIV2K, which are never trained on. Give the folder with 0001 to 0800 only')
-    both = [o for (i, _), o in named if i in tested]
-    if both: raise DataError(f'{_some(both)}: to be trained on and, perhaps at another scale, tested on. Give other photos to test on')
-    twice = [i for i, n in Counter(i for (i, _), _ in named).items() if n > 1]
-    pair = [str(o) for (i, _), o in named if i in twice[:1]]
-    if pair:
-        raise DataError(f'{pair[0]} and {pair[1]} are the same photo, which could be held out and trained on at once. Give one scale only')
+    if wrong := _misused(_named(photos), {i for (i, _), _ in _named(test)}): raise DataError(wrong)
     return photos
 
 # %% ../../nbs/library/div2k.ipynb #60c3bbf7
@@ -162,6 +165,14 @@ def _is_as_expected(path, size, sha256, md5):
             if expected and hashlib.file_digest(f, kind).hexdigest() != expected: return False
     return True
 
+def _check_arrived(url, part, size, sha256, md5):
+    "Raise `DataError`, and remove what arrived, unless it is the expected file"
+    n = part.stat().st_size
+    if _is_as_expected(part, size, sha256, md5): return
+    _remove(part)
+    raise DataError(f'{url}: what arrived ({n} bytes) is not the expected file (wrong size or checksum). It was removed: try again')
+
+# %% ../../nbs/library/div2k.ipynb #51460a56
 def download(
     url: str,  # Address
     dest: str | Path,  # File to make; while it grows it is called `<dest>.part`
@@ -181,10 +192,7 @@ def download(
     part = dest.with_name(dest.name + '.part')
     _room(dest.parent, (size or 0) - _arrived(part)[0])
     _retry(url, part, tries, pause, timeout, progress)
-    n = part.stat().st_size
-    if not _is_as_expected(part, size, sha256, md5):
-        _remove(part)
-        raise DataError(f'{url}: what arrived ({n} bytes) is not the expected file (wrong size or checksum). It was removed: try again')
+    _check_arrived(url, part, size, sha256, md5)
     os.replace(part, dest)
     _remove(part)
     return dest

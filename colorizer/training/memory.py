@@ -27,6 +27,7 @@ def bytes_kept(
         loss(model(torch.rand(n, 1, size, size, device=device)), torch.rand(n, 3, size, size, device=device))
     return sum(kept.values())
 
+# %% ../../nbs/library/memory.ipynb #03abbd2c
 def photos_that_fit(
     model: nn.Module,  # a `ColorUnet` in training mode, on the device that will train it
     loss: nn.Module,  # a `FeatureLoss`

@@ -20,16 +20,8 @@ RECIPE_OPTIONS = [f.name for f in fields(Recipe) if f.name not in ('about', 'sta
 NETWORKS = ('efficientnet_lite2', 'mobilenet_v2', 'resnet34')
 
 # %% ../../nbs/library/train_options.ipynb #a85f6a31
-def add_train(
-    parser: argparse.ArgumentParser,  # of `colorizer train`
-) -> None:
-    "The options of `colorizer train`"
-    arg = parser.add_argument
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter  # the recipes below are a table
-    parser.description = ('Train a model: 64, 128, 256, 512 pixels, each until its losses have levelled off. '
-                          '--resume continues an interrupted run.')
-    parser.epilog = '\n\n'.join(f'--recipe {k}: {v.about}\n' + '\n'.join(f'  {a:10} {b}' for a, b in in_words(v).items())
-        for k, v in RECIPES.items())
+def _run_arguments(arg):
+    "What a run learns from, where it goes, and how it is carried out"
     arg('photos', nargs='*', help='photos or folders of photos to learn from; or div2k: that data set, downloaded (4 GB); or div2k-small: '
         'its photos at an eighth of the size (some tens of MB)')
     arg('--out', type=Path, required=True, metavar='RUN', help='folder for weights, history, pictures and report')
@@ -48,6 +40,18 @@ def add_train(
     arg('--tensorboard', action='store_true', help='keep the curves for TensorBoard too, in RUN/tensorboard')
     arg('--precision', default='auto', choices=['auto', 'bfloat16', 'float32'],
         help='auto (default): bfloat16 where the hardware computes with it')
+
+# %% ../../nbs/library/train_options.ipynb #4cae08de
+def add_train(
+    parser: argparse.ArgumentParser,  # of `colorizer train`
+) -> None:
+    "The options of `colorizer train`"
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter  # the recipes below are a table
+    parser.description = ('Train a model: 64, 128, 256, 512 pixels, each until its losses have levelled off. '
+                          '--resume continues an interrupted run.')
+    parser.epilog = '\n\n'.join(f'--recipe {k}: {v.about}\n' + '\n'.join(f'  {a:10} {b}' for a, b in in_words(v).items())
+        for k, v in RECIPES.items())
+    _run_arguments(parser.add_argument)
     _stage_arguments(parser.add_argument_group('stages', 'one value for all sizes, or one for each (default: as in the recipe)'))
     _recipe_arguments(parser.add_argument_group('network and loss', 'default: as in the recipe'))
 
