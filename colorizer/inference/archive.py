@@ -323,18 +323,22 @@ class _Held:
         self.done += [row for row, _ in self.rows]
         self.rows, self.bytes, self.since = [], 0, time.monotonic()
 
-    def _note(self, rows):
-        self.worker._patiently(self.worker.dst.write, f'{ROOM}/parts/{self.name}-{self.next:04}.parquet', _to_parquet(rows))
-        self.next += 1
+# %% ../../nbs/library/archive.ipynb #20cafd66
+@patch
+def _note(self: _Held, rows):
+    self.worker._patiently(self.worker.dst.write, f'{ROOM}/parts/{self.name}-{self.next:04}.parquet', _to_parquet(rows))
+    self.next += 1
 
-    def _place(self, row, data):
-        try: self.worker._patiently(self.worker.dst.write, row['result'], data)
-        except Exception as e:
-            if getattr(e, 'errno', None) in _FULL:
-                where = self.worker.dst.url
-                raise PhotoError(f'{where}: cannot be written ({e.strerror}). Make room; the same command resumes the work') from None
-            return row.update(status='failed', reason=_reason(e, row['path']), bytes=None, sha256=None)
-        return True
+@patch
+def _place(self: _Held, row, data):
+    "Write a result; whether that worked. A full disk ends the run"
+    try: self.worker._patiently(self.worker.dst.write, row['result'], data)
+    except Exception as e:
+        if getattr(e, 'errno', None) in _FULL:
+            where = self.worker.dst.url
+            raise PhotoError(f'{where}: cannot be written ({e.strerror}). Make room; the same command resumes the work') from None
+        return row.update(status='failed', reason=_reason(e, row['path']), bytes=None, sha256=None)
+    return True
 
 # %% ../../nbs/library/archive.ipynb #bedb8bc7
 @patch

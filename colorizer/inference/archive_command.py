@@ -9,7 +9,7 @@ __all__ = ['add_archive', 'run_archive']
 import argparse, json, os, sys, time
 from contextlib import redirect_stdout
 
-from .command import add_look
+from .command import Tally, add_look
 from .terminal import between, only_our_words, say
 
 # %% ../../nbs/library/archive_command.ipynb #cf0815f8
@@ -61,40 +61,6 @@ class _Pace:
     def close(self): self.bar and self.bar.close()
 
 # %% ../../nbs/library/archive_command.ipynb #1be9db37
-def run_archive(
-    args: argparse.Namespace,  # what the parser of `add_archive` understood
-) -> int:  # exit status
-    "`colorizer archive`: 0 if all went well, 1 if a photo failed"
-    from colorizer.inference.archive import TABLE, ArchiveRun, cores
-    archive = ArchiveRun(args.src, args.dst, args.model, args.skip_colour, args.force, args.max_pixels, args.retries,
-                      size=args.size, saturation=args.saturation, providers=args.device, threads=args.threads)
-    counts, failed, notes, table, out = {}, [], {}, archive.dst.path(TABLE), sys.stdout
-    most = args.max_workers or (None if args.address else cores())
-    with only_our_words(), open(os.devnull, 'w') as nowhere, redirect_stdout(nowhere):  # Ray prints on both streams
-        pace = _Pace(len(archive.todo))
-        try:
-            for row in archive.run(args.address, args.min_workers, most, args.threads):
-                _note_row(row, args, pace, counts, failed, notes, out)
-        except KeyboardInterrupt:
-            say('what is done is kept. The same command resumes the work')
-            raise
-        finally: pace.close()
-        for text, n in notes.items(): say(f'{n:,} {"photos" if n > 1 else "photo"}: {text}')
-        say(', '.join(f'{n:,} {status}' for status, n in counts.items()) or 'no photos there')
-        for o in failed[:20]: say(o)
-        if len(failed) > 20: say(f'and {len(failed) - 20:,} more, all in {table}')
-    if not args.json: print(table)
-    return int(bool(failed) or not counts)
-
-def _note_row(row, args, pace, counts, failed, notes, out):
-    "Count one photo, and tell of it"
-    counts[row['status']] = counts.get(row['status'], 0) + 1
-    if row['status'] == 'failed': failed.append(row['reason'])
-    for text in (row['reason'] or '').split('; ')*(row['status'] == 'coloured'):
-        if text: notes[text] = notes.get(text, 0) + 1
-    if row['status'] != 'done before' or row['seconds']: pace.step()
-    if args.json: print(json.dumps(_told(row, args.dst), ensure_ascii=False), file=out, flush=True)
-
 def _told(row, dst):
     "What `--json` prints: as for a folder"
     out = dict(photo=row['path'], status=row['status'], seconds=row['seconds'] or 0.)
@@ -102,3 +68,44 @@ def _told(row, dst):
     if row['sha256']: out |= dict(out=f'{dst.rstrip("/")}/{row["result"]}', sha256=row['sha256'])
     return out | (dict(size=[row['width'], row['height']]) if row['width'] else {}) | dict(notes=row['reason'].split('; ')
         if row['reason'] else [])
+
+# %% ../../nbs/library/archive_command.ipynb #11b7d940
+def _each_row(archive, args, tell):
+    "Work until everything is done, with a word on how far that is; calls `tell` with the row of each photo"
+    from colorizer.inference.archive import cores
+    most, pace = args.max_workers or (None if args.address else cores()), _Pace(len(archive.todo))
+    try:
+        for row in archive.run(args.address, args.min_workers, most, args.threads):
+            if row['status'] != 'done before' or row['seconds']: pace.step()
+            tell(row)
+    except KeyboardInterrupt:
+        say('what is done is kept. The same command resumes the work')
+        raise
+    finally: pace.close()
+
+def _sum_up(tally, table):
+    "Notes and counts, and the first twenty reasons for failure; the others are in the table"
+    tally.say_notes()
+    tally.say_counts('no photos there')
+    for o in tally.failed[:20]: say(o)
+    if len(tally.failed) > 20: say(f'and {len(tally.failed) - 20:,} more, all in {table}')
+
+# %% ../../nbs/library/archive_command.ipynb #c69501fb
+def run_archive(
+    args: argparse.Namespace,  # what the parser of `add_archive` understood
+) -> int:  # exit status
+    "`colorizer archive`: 0 if all went well, 1 if a photo failed"
+    from colorizer.inference.archive import TABLE, ArchiveRun
+    archive = ArchiveRun(args.src, args.dst, args.model, args.skip_colour, args.force, args.max_pixels, args.retries,
+        size=args.size, saturation=args.saturation, providers=args.device, threads=args.threads)
+    tally, table, out = Tally(), archive.dst.path(TABLE), sys.stdout
+    def tell(row):
+        reason = row['reason'] or ''
+        notes = [o for o in reason.split('; ') if o] if row['status'] == 'coloured' else []
+        tally.add(row['status'], notes, reason)
+        if args.json: print(json.dumps(_told(row, args.dst), ensure_ascii=False), file=out, flush=True)
+    with only_our_words(), open(os.devnull, 'w') as nowhere, redirect_stdout(nowhere):
+        _each_row(archive, args, tell)
+        _sum_up(tally, table)
+    if not args.json: print(table)
+    return int(bool(tally.failed) or not tally.counts)
