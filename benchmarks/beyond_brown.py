@@ -8,7 +8,7 @@ What is done already is kept. The figures go to benchmarks/beyond_brown.json; RU
 shows.
 """
 import argparse, copy, json, platform, subprocess, time
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import lpips
@@ -21,7 +21,8 @@ from torchvision.models.alexnet import AlexNet
 
 from choices import SHARE  # beside this file
 from colorizer.evaluation.benchmark import check_hue, load_regions, photos_to_judge, summarise
-from colorizer.evaluation.metrics import ab_distance, colourfulness, compare, grey_input, lpips_measure, truth_of
+from colorizer.evaluation import metrics
+from colorizer.evaluation.metrics import ab_distance, ciede2000, colourfulness, grey_input, lpips_measure, psnr
 from colorizer.inference.colour import compose, fit_gamut
 from colorizer.inference.disk import write_whole
 from colorizer.training.architecture import ColorUnet, ycbcr_to_rgb
@@ -34,6 +35,10 @@ from colorizer.training.loss import relative_loss, to_chroma
 
 SIZE, BATCH, JUDGED = 64, 32, 96  # pixels of a training crop, photos of a batch, short side in pixels at which photos are judged
 VARIANTS = 'relative', 'classes', 'critic', 'classes, not rebalanced', 'pixels'
+
+
+@lru_cache(None)
+def truth_of(path, size): return metrics.truth_of(path, size)  # each photo is asked for by every variant
 
 
 class Painter(nn.Module):
@@ -202,7 +207,8 @@ def rows_of(name, photos, chroma, strength, far):
     for p, c in zip(photos, chroma):
         truth, pred = truth_of(p.path, JUDGED), painted(p, c, strength)
         real = dict(real_colourfulness=colourfulness(truth), real_colourfulness_abs=colourfulness(truth, signed=False))
-        measures = compare(pred, truth) | dict(lpips=far(pred, truth))
+        measures = dict(psnr=psnr(pred, truth), ciede2000=ciede2000(pred, truth), colourfulness=colourfulness(pred),
+                        colourfulness_abs=colourfulness(pred, signed=False), lpips=far(pred, truth))
         out.append(dict(file=p.file, system=name, output='raw', given_size='', _hues=[]) | measures | real)
     return out
 
@@ -233,7 +239,7 @@ def judge(args, start, bins, photos, regions, valid, net):
             model = make(name, start, bins)
             model.decoder.load_state_dict(load_file(path))
             if not name.startswith('classes'): line(name, seed, model); continue
-            for t in (1., .38): line(f'{name}, T = {t:g}', seed, model, partial(annealed_mean, centres=bins[0], temperature=t))
+            for t in (1., .38) if name == 'classes' else (.38,): line(f'{name}, T = {t:g}', seed, model, partial(annealed_mean, centres=bins[0], temperature=t))
             if name == 'classes': line(f'{name}, mode', seed, model, partial(most_likely, centres=bins[0]))
     return dict(grey={o: float(np.mean([r[o] for r in grey])) for o in ('psnr', 'ciede2000', 'lpips', 'real_colourfulness')}, lines=lines)
 
@@ -269,7 +275,7 @@ def main():
     parser.add_argument('--variants', nargs='+', default=list(VARIANTS))
     parser.add_argument('--photos-each', type=int, default=6400)
     parser.add_argument('--passes', type=int, default=1)
-    parser.add_argument('--judged', type=int, default=100, help='held-out photos to judge on')
+    parser.add_argument('--judged', type=int, default=60, help='held-out photos to judge on')
     parser.add_argument('--regions-of', type=Path, help='photos that benchmarks/valid_regions.json labels')
     parser.add_argument('--to', type=Path, default=Path(__file__).with_suffix('.json'))
     args = parser.parse_args()
