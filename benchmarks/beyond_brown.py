@@ -239,7 +239,8 @@ def judge(args, start, bins, photos, regions, valid, net):
             model = make(name, start, bins)
             model.decoder.load_state_dict(load_file(path))
             if not name.startswith('classes'): line(name, seed, model); continue
-            for t in (1., .38) if name == 'classes' else (.38,): line(f'{name}, T = {t:g}', seed, model, partial(annealed_mean, centres=bins[0], temperature=t))
+            for t in (1., .38) if name == 'classes' else (.38,):
+                line(f'{name}, T = {t:g}', seed, model, partial(annealed_mean, centres=bins[0], temperature=t))
             if name == 'classes': line(f'{name}, mode', seed, model, partial(most_likely, centres=bins[0]))
     return dict(grey={o: float(np.mean([r[o] for r in grey])) for o in ('psnr', 'ciede2000', 'lpips', 'real_colourfulness')}, lines=lines)
 
