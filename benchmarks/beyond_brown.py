@@ -33,7 +33,7 @@ from colorizer.training.export import model_from_onnx
 from colorizer.training.learner import batch_psnr, colour_share as share_of_colour
 from colorizer.training.loss import relative_loss, to_chroma
 
-SIZE, BATCH, JUDGED = 64, 32, 96  # pixels of a training crop, photos of a batch, short side in pixels at which photos are judged
+SIZE, KEPT, BATCH, JUDGED = 64, 32, 16, 96  # pixels of a crop, photos kept together and in a batch, short side of what is judged
 VARIANTS = 'relative', 'classes', 'critic', 'classes, not rebalanced', 'pixels'
 
 
@@ -65,7 +65,8 @@ def batches(kept, seed):
     while True:
         for i in rng.permutation(len(kept)):
             grey, maps, rgb = kept[i]
-            yield (grey.float(), [o.float() for o in maps]), rgb.float()/255
+            for part in (slice(j, j+BATCH) for j in range(0, len(grey), BATCH)):
+                yield (grey[part].float(), [o[part].float() for o in maps]), rgb[part].float()/255
 
 
 def alexnet(path):
@@ -84,7 +85,7 @@ def watcher(painter, held, net, log, keep):
     "A `look` for the joint phase: every few steps, held-out figures and a copy of the decoder"
     @torch.no_grad()
     def look(n):
-        if n % 5: return
+        if n % 10: return
         pairs = [(painter((g.float(), [o.float() for o in m])), rgb.float()/255) for g, m, rgb in held]
         pred, rgb = (torch.cat(o) for o in zip(*pairs))
         far = net(2*pred.clamp(0, 1)-1, 2*rgb-1).mean().item()
@@ -112,10 +113,10 @@ def train(name, start, data, steps, seed, bins, held, net):
     regress = lambda x, rgb: loss(painter(x), rgb)
     if name != 'critic': return painter.decoder, dict(loss=fit_batches(painter.parameters(), feed, steps, regress))
     log, critic, kept, joint = dict(loss=fit_batches(painter.parameters(), feed, steps//2, regress), joint=[]), PatchCritic(), [], steps//4
-    def judge(x, rgb):
-        with torch.no_grad(): painted = painter(x)
-        return critic_loss(critic, rgb, painted)
-    log['critic'] = fit_batches(critic.parameters(), feed, joint, judge, lr=1e-3)
+    def caught(x, rgb):
+        with torch.no_grad(): out = painter(x)
+        return critic_loss(critic, rgb, out)
+    log['critic'] = fit_batches(critic.parameters(), feed, joint, caught, lr=1e-3)
     look = watcher(painter, held, net, log['joint'], kept)
     log['turns'] = fit_against(painter, critic, feed, joint, loss, weight=.1, lr=2e-4, look=look)
     best = min(range(len(kept)), key=lambda i: log['joint'][i]['lpips'])
@@ -142,20 +143,22 @@ def train_all(args, start, photos, held_photos, net):
         save_file(dict(centres=centres, share=colour_share(few, centres)), args.out/'bins.safetensors')
     bins = tuple(load_file(args.out/'bins.safetensors')[k] for k in ('centres', 'share'))
     print(len(bins[0]), 'classes', flush=True)
-    held = None
     for seed in args.seeds:
         todo = [o for o in args.variants if not (args.out/file_of(o, seed)).exists()]
         if not todo: continue
         n, t = args.photos_each, time.time()
-        set_seed(seed)
-        dls = colour_dls(photos[(seed-1)*n:seed*n], SIZE, BATCH, valid=held_photos[:64], seed=seed)  # other photos for each seed
-        data, held = seen(start.encoder, dls.train), held or seen(start.encoder, dls.valid)
+        if not (kept := args.out/f'seen_{seed}.pt').exists():
+            set_seed(seed)
+            dls = colour_dls(photos[(seed-1)*n:seed*n], SIZE, KEPT, valid=held_photos[:64], seed=seed)  # other photos for each seed
+            torch.save([seen(start.encoder, o) for o in dls], kept)
+        data, held = torch.load(kept)
         print(f'seed {seed}: {len(data)} batches, {time.time()-t:.0f} s', flush=True)
+        steps = args.passes*len(data)*KEPT//BATCH
         for name in todo:
             t, cpu = time.time(), time.process_time()
-            decoder, log = train(name, start, data, args.passes*len(data), seed, bins, held, net)
+            decoder, log = train(name, start, data, steps, seed, bins, held, net)
             if last := log.pop('_last', None): save_file(last.state_dict(), args.out/file_of('critic, too long', seed))
-            log |= dict(seconds=round(time.process_time()-cpu), steps=args.passes*len(data))
+            log |= dict(seconds=round(time.process_time()-cpu), steps=steps)
             write_whole(args.out/f'{file_of(name, seed)[:-12]}.json', json.dumps(log))
             save_file({k: v.contiguous() for k, v in decoder.state_dict().items()}, args.out/file_of(name, seed))
             print(f"{name}, seed {seed}: {np.mean(log['loss'][:10]):.3f} → {np.mean(log['loss'][-10:]):.3f}, chosen {log.get('chosen')}, "
@@ -165,7 +168,7 @@ def train_all(args, start, photos, held_photos, net):
 
 def colours(photos):
     "Chroma of small copies of photos: what the classes are made from"
-    dls = colour_dls(photos, 32, BATCH, valid=photos[:1], augment=False)
+    dls = colour_dls(photos, 32, KEPT, valid=photos[:1], augment=False)
     return torch.cat([to_chroma(rgb.as_subclass(torch.Tensor)) for _, rgb in dls.train])
 
 

@@ -40,6 +40,13 @@ def classes(unet):
     return model
 
 
+@pytest.fixture(scope='module')
+def exported(classes, tmp_path_factory):
+    path = tmp_path_factory.mktemp('classes')/'classes.onnx'
+    export_onnx(classes, path, half=False)
+    return path
+
+
 def test_a_colour_comes_back_from_its_soft_target():
     torch.manual_seed(0)
     chroma = some_chroma()
@@ -113,10 +120,9 @@ def test_an_untrained_head_says_what_is_common(unet):
     assert model.decoder.blocks[0] is not unet.decoder.blocks[0]  # a copy: training it leaves the other as it is
 
 
-def test_the_exported_graph_decodes(classes, tmp_path):
+def test_the_exported_graph_decodes(classes, exported):
     ort = pytest.importorskip('onnxruntime')
-    export_onnx(classes, tmp_path/'classes.onnx', half=False)
-    session = ort.InferenceSession(tmp_path/'classes.onnx', providers=['CPUExecutionProvider'])
+    session = ort.InferenceSession(exported, providers=['CPUExecutionProvider'])
     for shape in ((1, 1, 64, 64), (2, 1, 96, 32)):
         luma = torch.rand(shape)
         said = torch.from_numpy(session.run(None, {'luma': luma.numpy()})[0])
@@ -128,9 +134,8 @@ def test_the_exported_graph_decodes(classes, tmp_path):
         assert (said-mean).abs().max() > 1e-2  # it has the temperature, too
 
 
-def test_a_file_with_a_class_head_is_not_taken_for_another_network(classes, tmp_path):
-    export_onnx(classes, tmp_path/'classes.onnx')
-    with pytest.raises(UnetError, match='classes'): model_from_onnx(tmp_path/'classes.onnx')
+def test_a_file_with_a_class_head_is_not_taken_for_another_network(exported):
+    with pytest.raises(UnetError, match='classes'): model_from_onnx(exported)
 
 
 def test_classes_want_a_narrow_decoder(unet):
