@@ -113,7 +113,7 @@ def judge(
     rgb, loss, res = photo_squares(photos, size), loss or FeatureLoss(), {}
     grey, truth = to_grey(rgb), to_arrays(rgb)
     for name, model in {'left grey': None, **models}.items():
-        out = grey.expand_as(rgb) if model is None else colour(model, grey)
+        out = grey.expand_as(rgb) if model is None else torch.cat([colour(model, o) for o in grey.split(8)])
         with torch.no_grad(): res[name] = dict(loss=float(loss(out, rgb)), PSNR=float(batch_psnr(out, rgb)),
             CIEDE2000=sum(map(ciede2000, to_arrays(out), truth))/len(truth), colour=float(colour_share(out, rgb)))
     return res
