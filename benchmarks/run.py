@@ -7,7 +7,7 @@
 
 Sections: rate, inference, convolutions, photo, size, training, data. Needs the train extra; no network, no photos but the embedded ones.
 """
-import argparse, copy, json, os, shutil, subprocess, sys, tempfile, time, warnings
+import argparse, copy, json, os, re, shutil, subprocess, sys, tempfile, time, warnings
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch: processor time counts the same on every machine so
@@ -249,17 +249,24 @@ def size(args, state):
     rows = [{'what': 'colorizer itself, unpacked', 'MB': f'{own/1e6:.1f}'},
             {'what': 'the model alone', 'MB': f'{default_model().stat().st_size/1e6:.1f}'}]
     if wheel := _wheel(root.parent, state['tmp']): rows.append({'what': 'its wheel', 'MB': f'{wheel/1e6:.1f}'})
-    for what, names in {'colorizer with everything that colouring needs': ['numpy', 'pillow', 'onnxruntime', 'fastcore', 'tqdm'],
+    for what, names in {(small := 'colorizer with everything that colouring needs'): _requirements(root.parent),
                         'fastai with everything it needs (fastai-based peers)': ['fastai'],
                         'torch and torchvision with everything they need (every other peer)': ['torch', 'torchvision']}.items():
         found = needed(names)
-        mb = sum(_installed(o) for o in found)/1e6 + (own/1e6 if names[0] == 'numpy' else 0)
-        rows.append({'what': what, 'MB': f'{mb:.0f}', 'packages': len(found) + (names[0] == 'numpy')})
+        mb = (sum(_installed(o) for o in found) + own*(what == small))/1e6
+        rows.append({'what': what, 'MB': f'{mb:.0f}', 'packages': len(found) + (what == small)})
     return [dict(title='Installed sizes', rows=rows,
                  note='Files of the installed packages and of everything they require, according to their metadata. Weights come on top: '
                       'DeOldify\'s are 243 MB as ONNX, DDColor\'s 220 to 900 MB (from their own pages). torch is the build that '
                       'pip installs, '
                       'which includes CUDA\'s libraries on Linux.')]
+
+def _requirements(source):
+    "Names of the packages that colouring needs, as settings.ini states them"
+    from configparser import ConfigParser
+    settings = ConfigParser(interpolation=None)
+    settings.read(source/'settings.ini', encoding='utf-8')
+    return [re.match(r'[\w.-]+', o)[0] for o in settings['DEFAULT']['requirements'].split()]
 
 def _wheel(source, tmp):
     "Bytes of the wheel made from a source checkout; None elsewhere"
@@ -272,7 +279,6 @@ def _wheel(source, tmp):
 
 def needed(names):
     "Names of the packages that some need, themselves included, extras left out"
-    import re
     from importlib.metadata import PackageNotFoundError, distribution
     found, todo = set(), list(names)
     while todo:

@@ -159,4 +159,5 @@ def run_course(
     if folder is None:
         raise ValueError("no notebooks here. They are in the nbs folder of colorizer's source: clone it, and run `colorizer course` there")
     if find_spec('jupyterlab') is None: raise ValueError('JupyterLab is not installed. Run: pip install "unet-colorizer[course]"')
+    import colorizer.training  # noqa: F401  (says how torch's threads wait; the kernels inherit it)
     return subprocess.call([sys.executable, '-m', 'jupyterlab', str(folder)])

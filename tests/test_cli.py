@@ -389,6 +389,18 @@ def test_evaluate(colorizer, tmp_path):
     one_line(colorizer('evaluate', 'nowhere', blocked=['torch', 'fastai']), 'nowhere')
 
 
+@pytest.mark.parametrize('own, says', [({}, 'PASSIVE'), ({'OMP_WAIT_POLICY': 'ACTIVE'}, 'ACTIVE')])
+def test_kernels_of_the_course_wait_passively_unless_told_otherwise(tmp_path, own, says):
+    "In place of JupyterLab, a process that says what it inherited"
+    (tmp_path/'course').mkdir()
+    (tmp_path/'course/01_data.ipynb').touch()
+    (tmp_path/'jupyterlab.py').write_text("import os; print(os.environ.get('OMP_WAIT_POLICY'))")
+    env = {k: v for k, v in os.environ.items() if k != 'OMP_WAIT_POLICY'} | own
+    r = subprocess.run([sys.executable, '-m', 'colorizer', 'course', str(tmp_path)], capture_output=True, text=True, cwd=tmp_path,
+        env=env | {'PYTHONPATH': os.pathsep.join([str(tmp_path), str(ROOT)])})
+    assert (r.returncode, r.stdout.strip()) == (0, says), r.stderr
+
+
 def test_course_without_notebooks_says_where_they_are(colorizer, tmp_path):
     one_line(colorizer('course', '.'), 'nbs folder')
 

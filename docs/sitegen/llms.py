@@ -1,8 +1,9 @@
 """`llms.txt` and a Markdown text of every page (`PAGE.html.md`), laid out as nbdev 3 and llmstxt.org have them.
 
-Our own, after a trial of sphinx-llm 1.1.0 on this site (2026-11-27). It runs Sphinx a second time with sphinx-markdown-builder 0.6.11 (53 s more),
-which left out 243 outputs of notebooks, having no MIME type for them, and with the pictures the words that describe them; the HTML heads of the
-pages stayed in the text. What follows takes a second, and tests/test_docs.py says what it has to keep.
+Our own, after a trial of sphinx-llm 1.1.0 with sphinx-markdown-builder 0.6.11 (2026-11-27). With MyST-NB's default settings it leaves out what cells
+printed or drew; with `nb_mime_priority_overrides` for its builder both come through, the words that describe pictures included. What remains
+against it: it runs Sphinx a second time (53 s more on this site, where the code below takes one), its pictures link to the build's own folder, and raw
+HTML, such as the heads of our pages, stays in the text. tests/test_docs.py says what the texts have to keep.
 """
 import json
 import re
