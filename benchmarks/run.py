@@ -462,7 +462,7 @@ def main():
     import torch
     torch.set_num_threads(1)
     here, begun = machine(), time.monotonic()
-    made = dict(command=' '.join(['python benchmarks/run.py', *sys.argv[1:]]), **{k: here[k] for k in ('commit', 'date', 'load')})
+    made = dict(command=' '.join(['python benchmarks/run.py', *sys.argv[1:]]), **{k: here[k] for k in ('commit', 'date', 'load', 'cpu')})
     before = read(args.out) if args.add else {}
     state = dict(times={}, steps=before.get('steps', {}), rates=measured_rates(min(args.budget, 4)))
     sections = {}
@@ -476,7 +476,8 @@ def main():
             TARGETS.clear()
     if args.add: before = read(args.out)  # another run may have added to it meanwhile
     merged = before.get('sections', {}) | sections
-    write(dict(machine=here, sections={o: merged[o] for o in TITLES.values() if o in merged},
+    kept = before.get('sections', {}).keys() - sections.keys()  # the page names their machine; a section measured elsewhere says so
+    write(dict(machine=before['machine'] if kept else here, sections={o: merged[o] for o in TITLES.values() if o in merged},
                rates=state['rates'] if sections.keys() & {TITLES['rate'], TITLES['convolutions']} or not before else before['rates'],
                steps=before.get('steps', {}) | state['steps'], times=before.get('times', {}) | state['times']), args.out)
     print(args.out/'RESULTS.md')
