@@ -14,13 +14,16 @@ from fastai.torch_core import set_seed
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from colorizer.training.architecture import create_unet, rgb_to_ycbcr, ycbcr_to_rgb
-from colorizer.training.data import age, prepare, split_photos, to_grey
+from colorizer.training.data import split_photos, to_grey
+from colorizer.training.augmentation import age
+from colorizer.training.photo_cache import prepare
 from colorizer.inference.photo import find_photos
 from colorizer.evaluation.metrics import colourfulness
 from colorizer.training.loss import FeatureLoss
 from colorizer.training.command import device_name
 from colorizer.training.recipe import progressive_resizing
-from colorizer.training.learner import Stage, batch_psnr, colour, to_arrays
+from colorizer.training.learner import Stage
+from colorizer.training.monitor import batch_psnr, colour, to_arrays
 from colorizer.training.checkpoints import load_weights
 from recipe_ablations import spread, square_batches  # beside this file
 

@@ -14,12 +14,15 @@ import torch
 from fastai.torch_core import set_seed
 
 from colorizer.training.architecture import create_unet
-from colorizer.training.data import prepare, split_photos, to_grey
+from colorizer.training.data import split_photos, to_grey
+from colorizer.training.photo_cache import prepare
 from colorizer.evaluation.metrics import compare
-from colorizer.training.loss import FeatureLoss, vgg_features
+from colorizer.training.loss import FeatureLoss
+from colorizer.training.vgg import vgg_features
 from colorizer.training.command import device_name
 from colorizer.training.recipe import progressive_resizing
-from colorizer.training.learner import Stage, colour, to_arrays
+from colorizer.training.learner import Stage
+from colorizer.training.monitor import colour, to_arrays
 from colorizer.training.checkpoints import load_weights
 from recipe_ablations import spread, square_batches  # beside this file
 

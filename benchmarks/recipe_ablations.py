@@ -11,11 +11,13 @@ import torch
 from fastai.torch_core import set_seed
 
 from colorizer.training.architecture import create_unet
-from colorizer.training.data import PhotoSet, prepare, split_photos, to_grey
+from colorizer.training.data import PhotoSet, split_photos, to_grey
+from colorizer.training.photo_cache import prepare
 from colorizer.training.loss import FeatureLoss
 from colorizer.training.command import device_name
 from colorizer.training.recipe import progressive_resizing
-from colorizer.training.learner import Stage, batch_psnr, colour_share
+from colorizer.training.learner import Stage
+from colorizer.training.monitor import batch_psnr, colour_share
 from colorizer.training.checkpoints import load_weights
 
 # Nothing levels off in so few epochs, and nothing should: every variant gets its whole budget.

@@ -65,7 +65,7 @@ def inference(args, state):
     import numpy as np, torch
     from colorizer.training.architecture import create_unet
     from colorizer.training.export import export_onnx, model_from_onnx
-    from colorizer.inference.colorizer import default_model
+    from colorizer.inference.session import default_model
     tmp = state['tmp']
     resnet, shipped, fast = create_unet('resnet34', pretrained=False).eval(), model_from_onnx(), fastai_unet()
     torch.nn.init.normal_(resnet.decoder.out[0].weight, std=.01)  # else all outputs are zero, and nothing is compared
@@ -144,7 +144,7 @@ def convolutions(args, state):
 def layers(args, state, height, width):
     "The shipped model's convolutions in ONNX Runtime's profile, against the measured rate"
     import numpy as np
-    from colorizer.inference.colorizer import default_model
+    from colorizer.inference.session import default_model
     s = session(default_model(), state['tmp']/'profile')
     for _ in range(3 if args.quick else 12): s.run(None, {'luma': np.random.rand(1, 1, height, width).astype(np.float32)})
     nodes = {}
@@ -243,7 +243,7 @@ def start(args, state):
 # --- sizes
 
 def size(args, state):
-    from colorizer.inference.colorizer import default_model
+    from colorizer.inference.session import default_model
     root = Path(__import__('colorizer').__file__).parent
     own = sum(o.stat().st_size for o in root.rglob('*') if o.is_file() and '__pycache__' not in o.parts)
     rows = [{'what': 'colorizer itself, unpacked', 'MB': f'{own/1e6:.1f}'},
@@ -323,8 +323,9 @@ class Lesson7Loss:
 def training(args, state):
     import torch
     from colorizer.training.architecture import create_unet
-    from colorizer.training.loss import FeatureLoss, block_ends, vgg_features
-    from colorizer.training.learner import has_bf16
+    from colorizer.training.loss import FeatureLoss
+    from colorizer.training.vgg import block_ends, vgg_features
+    from colorizer.training.accumulation import has_bf16
     from torchvision.models import vgg16_bn
     half = has_bf16(torch.device('cpu'))
     torch.manual_seed(0)
@@ -381,7 +382,8 @@ def training(args, state):
 def data(args, state):
     import numpy as np
     from PIL import Image
-    from colorizer.training.data import PhotoSet, colour_dls, prepare
+    from colorizer.training.data import PhotoSet, colour_dls
+    from colorizer.training.photo_cache import prepare
     from colorizer.inference.photo import open_photo, sample_photos
     folder, n = state['tmp']/'png', 2 if args.quick else 8
     folder.mkdir(exist_ok=True)

@@ -17,9 +17,10 @@ import torch.nn.functional as F
 
 from choices import SHARE, figures, held_out  # beside this file
 from colorizer.training.architecture import rgb_to_ycbcr, ycbcr_to_rgb
-from colorizer.training.data import prepare, split_photos
+from colorizer.training.data import split_photos
+from colorizer.training.photo_cache import prepare
 from colorizer.training.export import mean_weights
-from colorizer.training.learner import colour
+from colorizer.training.monitor import colour
 from colorizer.training.checkpoints import load_weights
 
 

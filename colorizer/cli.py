@@ -135,9 +135,9 @@ def run_data(
     args: argparse.Namespace,  # what the parser of `add_data` understood
 ) -> int:  # exit status
     "`colorizer data`"
-    from colorizer.training import data, div2k
+    from colorizer.training import div2k, photo_cache
     if args.what == 'prepare':
-        photos = data.prepare(args.photos, args.cache, args.size)
+        photos = photo_cache.prepare(args.photos, args.cache, args.size)
         print(f'{len(photos)} photos in {Path(args.cache)/f"{args.size}px"}')
     else:
         for split in ('train', 'valid') if args.split == 'all' else (args.split,): print(div2k.fetch_div2k(args.root, split))

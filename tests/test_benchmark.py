@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.stats import bootstrap
 
 from colorizer.evaluation import benchmark as b
-from colorizer.evaluation import metrics as ev
+from colorizer.evaluation import baselines, network_measures, metrics as ev
 from colorizer.cli import main
 from colorizer.inference.photo import sample_photos
 
@@ -123,8 +123,8 @@ def test_the_mean_chroma_never_knows_the_answer(photos, folder):
     system = b.mean_system([folder.parent/'other'])
     judged = b.photos_to_judge(plain)[0]
     g = ev.grey_input(ev.truth_of(judged.path))
-    assert (np.asarray(system.colour(judged, g)) == np.asarray(ev.constant_chroma(ev.mean_chroma(plain[1:]))(g))).all()
-    assert (np.asarray(system.colour(photos[0], g)) == np.asarray(ev.constant_chroma(ev.mean_chroma(plain))(g))).all()
+    assert (np.asarray(system.colour(judged, g)) == np.asarray(baselines.constant_chroma(baselines.mean_chroma(plain[1:]))(g))).all()
+    assert (np.asarray(system.colour(photos[0], g)) == np.asarray(baselines.constant_chroma(baselines.mean_chroma(plain))(g))).all()
     assert system.name == 'mean chroma' and b.mean_system().name == 'mean chroma (embedded photos)'
     assert 'embedded' in b.mean_system().about['kind']
 
@@ -184,7 +184,7 @@ def test_words_become_systems(photos, model, tmp_path):
     assert [s.name for s in systems] == ['default', 'fixed', 'mine', 'my copy', 'mean chroma (embedded photos)', 'grey']
     assert systems[1].about['sha256'] != systems[0].about['sha256'] and systems[3].about['kind'] == 'command'
     assert (np.asarray(b.open_system(model.removesuffix('.onnx'), photos).colour(photos[0], ev.grey_input(noise(3)))) ==
-            np.asarray(ev.constant_chroma([-.05, .08])(ev.grey_input(noise(3)))).astype(int)).mean() > .5
+            np.asarray(baselines.constant_chroma([-.05, .08])(ev.grey_input(noise(3)))).astype(int)).mean() > .5
     for spec, message in {'nothing': 'neither a model', str(photos[0].path): 'neither a model', 'cmd:': 'must say where'}.items():
         with pytest.raises(ValueError, match=message): b.open_system(spec, photos)
 
@@ -279,7 +279,7 @@ def test_fid_is_of_all_photos_and_comes_with_a_warning():
     for r in rows: r |= dict(_features=rng.normal(size=3), _real_features=rng.normal(size=3))
     own = [r for r in rows if (r['system'], r['output']) == ('net', 'raw')]
     s = b.summarise(rows)
-    assert s[0]['fid'] == ev.fid([r['_features'] for r in own], [r['_real_features'] for r in own]) > 0
+    assert s[0]['fid'] == network_measures.fid([r['_features'] for r in own], [r['_real_features'] for r in own]) > 0
     assert 'FID of 8 photos' in b.sentences(s)[-1] and 'FID' in b.table(s) and '_features' not in b.to_json(rows)
 
 def test_lpips_is_measured_where_it_is_given(photos):
@@ -423,7 +423,7 @@ def test_the_command_prints_json(folder, model, capsys):
     assert summary['mean chroma']['psnr'] > summary['grey']['psnr'] and summary['grey']['photos'] == 1
     # The command's figures are those of the model's colour, as the constant itself gives it.
     truth = ev.truth_of(folder/'one'/'a.png', 24)
-    exact = ev.ciede2000(np.asarray(ev.constant_chroma([-.05, .08])(ev.grey_input(truth))), truth)
+    exact = ev.ciede2000(np.asarray(baselines.constant_chroma([-.05, .08])(ev.grey_input(truth))), truth)
     assert summary[model]['ciede2000'] == pytest.approx(exact, abs=.2)
     assert str(folder) not in json.dumps(out['protocol'])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from colorizer.inference.colorizer import default_model
+from colorizer.inference.session import default_model
 from colorizer.inference.colour import luma, split
 from colorizer.inference.photo import open_photo, sample_photos, to_rgb_array
 from known import known_model

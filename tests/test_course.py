@@ -1,6 +1,6 @@
-"""The course's four sizes in full mode, ResNet-34, RGB and VGG-16 from local files: every cell that isn't flagged slow runs, on a few tiny
-photos at a quarter of the size."""
-import json, os, subprocess, sys
+"""The course: notebooks that can be read in one sitting, and the four sizes in full mode (ResNet-34, RGB and VGG-16 from local files: every
+cell that isn't flagged slow runs, on a few tiny photos at a quarter of the size)."""
+import json, os, re, subprocess, sys
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,52 @@ print(json.dumps(dict(full=run.full, size=run.stage.size, kept=(run.root/f'{run.
                       encoder=space['model'].config['name'], head=space['model'].config['head'],
                       parts=space['learn'].loss_func.metric_names)))
 '''
+
+NOTEBOOKS = sorted(COURSE.glob('*.ipynb'))
+LIMITED = [p for p in NOTEBOOKS if p.name < '11']
+WORDS, LINES, LONGEST = 1500, 150, 30  # a notebook's words and visible lines of code, and a cell's lines
+
+
+def cells(path): return [(c['cell_type'], ''.join(c['source']), c) for c in json.loads(path.read_text(encoding='utf-8'))['cells']]
+
+
+def words(path):
+    "Words of prose: what holds a letter or a digit. Answers in <details>, maths, blocks of code and the targets of links don't count"
+    text = '\n'.join(source for kind, source, _ in cells(path) if kind == 'markdown')
+    text = re.sub(r'<details.*?</details>|```.*?```|\$\$.*?\$\$|\$[^$\n]+\$', '', text, flags=re.S)
+    return sum(bool(re.search(r'\w', o)) for o in re.sub(r'\]\([^)]*\)', ']', text).split())
+
+
+def lines(source): return [o for o in source.splitlines() if o.strip() and not o.startswith('#|')]
+
+
+def visible(source): return not re.search(r'^#\|\s*(hide\s*$|code-fold:\s*true)', source, re.M)
+
+
+@pytest.mark.parametrize('path', LIMITED, ids=lambda p: p.stem)
+def test_a_notebook_can_be_read_in_one_sitting(path):
+    "At most 1,500 words and 150 lines of code that aren't hidden or folded; no cell of more than 30 lines"
+    code = [source for kind, source, _ in cells(path) if kind == 'code']
+    assert words(path) <= WORDS
+    assert sum(len(lines(o)) for o in code if visible(o)) <= LINES
+    assert [o[:60] for o in code if len(lines(o)) > LONGEST] == []
+
+
+@pytest.mark.parametrize('path', LIMITED, ids=lambda p: p.stem)
+def test_a_notebook_has_what_a_learner_looks_for(path):
+    "Reading and running time at the top; a questionnaire of six to eight questions; exercises with answers; further research"
+    text = [source for kind, source, _ in cells(path) if kind == 'markdown']
+    assert re.search(r'^\*Reading: \d+ minutes\. Running: ', '\n'.join(text[:2]), re.M)
+    whole = '\n\n'.join(text)
+    questions = re.search(r'^## Questionnaire\n+((?:\d+\. .*\n)+)', whole, re.M)[1].splitlines()
+    assert 6 <= len(questions) <= 8
+    for head in ('## What we saw', '## Exercises', '## Further research', '<details><summary>Answers</summary>'): assert head in whole, head
+
+
+def test_folded_cells_are_folded_in_jupyter_too():
+    wrong = [(p.name, source[:60]) for p in sorted(COURSE.parent.rglob('*.ipynb')) for kind, source, c in cells(p) if kind == 'code'
+             if ('#| code-fold: true' in source) != c['metadata'].get('jupyter', {}).get('source_hidden', False)]
+    assert wrong == []
 
 
 @pytest.fixture(scope='module')

@@ -15,9 +15,10 @@ torch = pytest.importorskip('torch')
 from fastai.torch_core import set_seed
 from PIL import Image, JpegImagePlugin
 
-from colorizer.training import data, div2k as download_code
+from colorizer.training import augmentation, data, div2k as download_code, photo_cache
 from colorizer.training.div2k import ZipOfPhotos, check_numbers, download, extract, fetch_div2k
-from colorizer.training.data import DataError, colour_dls, prepare, skipped, split_photos, to_grey
+from colorizer.training.data import colour_dls, split_photos, to_grey
+from colorizer.training.photo_cache import DataError, prepare, skipped
 from colorizer.inference.photo import find_photos
 from colorizer.inference.colour import luma
 from colorizer.inference.photo import sample_photos
@@ -299,9 +300,9 @@ def cached(folder, tmp_path, size=32, **kw): return prepare(folder, tmp_path/'ca
 @pytest.fixture
 def made(monkeypatch):
     "The sources that were worked on, in this process"
-    log, real = [], data._cache_one
+    log, real = [], photo_cache._cache_one
     def spy(job): log.append(Path(job[0]).name); return real(job)
-    monkeypatch.setattr(data, '_cache_one', spy)
+    monkeypatch.setattr(photo_cache, '_cache_one', spy)
     return log
 
 
@@ -348,12 +349,12 @@ def test_second_run_does_nothing(folder, tmp_path, made):
 
 
 def test_cache_resumes_after_a_kill(folder, tmp_path, made, monkeypatch):
-    spy = data._cache_one
+    spy = photo_cache._cache_one
     def dies(job):
         if Path(job[0]).name == '4.png': raise KeyboardInterrupt
         return spy(job)
     with monkeypatch.context() as m:
-        m.setattr(data, '_cache_one', dies)
+        m.setattr(photo_cache, '_cache_one', dies)
         with pytest.raises(KeyboardInterrupt): cached(folder, tmp_path)
     assert made == ['0.png', '1.png', '2.png', '3.png']
     manifest = tmp_path/'cache/32px/manifest.jsonl'
@@ -461,7 +462,7 @@ def test_training_is_augmented_and_can_be_left_plain(photos):
 def test_flip_and_warp_move_pixels_as_said():
     "Left-right symmetric flips, and a tilt enlarges the side it brings nearer; nothing comes from outside"
     x = torch.linspace(-1, 1, 64)[None, None, None].repeat(1, 1, 64, 1)
-    def look(*v): return data.flip_warp(x, *torch.tensor(v)[:, None, None, None])
+    def look(*v): return augmentation.flip_warp(x, *torch.tensor(v)[:, None, None, None])
     torch.testing.assert_close(look(-1., 0., 0.), x.flip(-1))
     tilted = look(1., .2, 0.)[0, 0, 32]
     u = (2*torch.arange(64)+1)/64 - 1

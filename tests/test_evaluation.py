@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from scipy.signal import convolve2d
 
-from colorizer.evaluation import metrics as ev
+from colorizer.evaluation import baselines, measures, network_measures, metrics as ev
 from colorizer.inference.photo import PhotoError
 
 # Sharma, Wu & Dalal (2005), "The CIEDE2000 color-difference formula: implementation notes, supplementary test data, and mathematical
@@ -166,13 +166,13 @@ def test_a_photo_may_be_too_small(tmp_path):
 def test_constant_chroma_of_other_photos(tmp_path):
     "A photo of one colour is reproduced exactly from that colour's chroma"
     plain = save(tmp_path / 'plain.png', flat((180, 90, 40), (30, 30)))
-    wash = ev.constant_chroma(ev.mean_chroma([plain]))
+    wash = baselines.constant_chroma(baselines.mean_chroma([plain]))
     assert abs(np.asarray(wash(ev.grey_input(flat((180, 90, 40))))).astype(int) - (180, 90, 40)).max() <= 1
 
 def test_compare_has_both_kinds_of_colourfulness():
     a, b = noise(0), noise(1)
     row = ev.compare(a, b)
-    assert list(row) == [*ev.METRICS, 'colourfulness', 'colourfulness_abs'] and set(row) <= set(ev.MEASURES)
+    assert list(row) == [*ev.METRICS, 'colourfulness', 'colourfulness_abs'] and set(row) <= set(measures.MEASURES)
     assert (row['colourfulness'], row['colourfulness_abs']) == (ev.colourfulness(a), ev.colourfulness(a,
         signed=False)) and row['colourfulness'] > row['colourfulness_abs']
 
@@ -201,7 +201,7 @@ def test_lpips_is_that_of_the_package():
     with torch.no_grad():
         weights = [lin.model[-1].weight for lin in (net.lin0, net.lin1, net.lin2, net.lin3, net.lin4)]
         expected = sum(((p - q).pow(2) * w).sum(1).mean() for p, q, w in zip(layers(a), layers(b), weights))
-    measure = ev.lpips_measure(net)
+    measure = network_measures.lpips_measure(net)
     assert measure(a, b) == pytest.approx(float(expected), rel=1e-4) and measure(a, b) > 0
     assert measure(a, a) == 0
     assert math.isnan(measure(a[:60], b[:60]))   # too small for AlexNet
@@ -209,23 +209,23 @@ def test_lpips_is_that_of_the_package():
 def test_fid_by_hand():
     pytest.importorskip('pytorch_fid')
     a = np.array([[0., 0.], [2., 0.], [0., 2.], [2., 2.]])   # covariance 4/3 times the identity
-    assert ev.fid(a, a + [3, 4]) == pytest.approx(25)
-    assert ev.fid(a, 3 * a) == pytest.approx(2 * 4 + 2 * (12 ** .5 - (4 / 3) ** .5) ** 2)
-    assert math.isnan(ev.fid(a[:1], a))
+    assert network_measures.fid(a, a + [3, 4]) == pytest.approx(25)
+    assert network_measures.fid(a, 3 * a) == pytest.approx(2 * 4 + 2 * (12 ** .5 - (4 / 3) ** .5) ** 2)
+    assert math.isnan(network_measures.fid(a[:1], a))
 
 def test_fid_features_come_from_the_network_that_is_given():
     torch = pytest.importorskip('torch')
     class Means(torch.nn.Module):
         def forward(self, x): return [x.mean((2, 3), keepdim=True)]
-    assert ev.fid_features(Means())(flat((255, 51, 0))) == pytest.approx([1, .2, 0])
+    assert network_measures.fid_features(Means())(flat((255, 51, 0))) == pytest.approx([1, .2, 0])
 
-@pytest.mark.parametrize('make, name', [(ev.lpips_measure, 'LPIPS'), (ev.fid_features, 'FID')])
+@pytest.mark.parametrize('make, name', [(network_measures.lpips_measure, 'LPIPS'), (network_measures.fid_features, 'FID')])
 def test_weights_that_cannot_be_had_are_one_line(make, name, no_network):
     pytest.importorskip('lpips')
-    with pytest.raises(ev.MeasureError, match=f"{name}: the network's weights can't be downloaded .*no route") as e: make()
+    with pytest.raises(network_measures.MeasureError, match=f"{name}: the network's weights can't be downloaded .*no route") as e: make()
     assert '\n' not in str(e.value)
 
-@pytest.mark.parametrize('make, module', [(ev.lpips_measure, 'lpips'), (ev.fid_features, 'pytorch_fid')])
+@pytest.mark.parametrize('make, module', [(network_measures.lpips_measure, 'lpips'), (network_measures.fid_features, 'pytorch_fid')])
 def test_packages_that_are_missing_are_one_line(make, module, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     for m in [m for m in sys.modules if m.startswith(module + '.')]: monkeypatch.delitem(sys.modules, m)
@@ -234,7 +234,8 @@ def test_packages_that_are_missing_are_one_line(make, module, monkeypatch):
             if name.split('.')[0] == module: raise ModuleNotFoundError(f'No module named {name!r}', name=module)
     monkeypatch.delitem(sys.modules, module)
     monkeypatch.setattr(sys, 'meta_path', [Missing(), *sys.meta_path])
-    with pytest.raises(ev.MeasureError, match=f'needs the package {module}. Run: pip install "unet-colorizer.perceptual."'): make()
+    says = f'needs the package {module}. Run: pip install "unet-colorizer.perceptual."'
+    with pytest.raises(network_measures.MeasureError, match=says): make()
 
 def test_evaluation_needs_no_torch():
     "The measures need no ONNX Runtime, either"

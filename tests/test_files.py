@@ -8,7 +8,8 @@ from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin
 
 from colorizer.cli import main
 from colorizer.inference.files import SOFTWARE, colorize_file, format_for
-from colorizer.inference.colorizer import Colorizer, merge_halved
+from colorizer.inference.colorizer import Colorizer
+from colorizer.inference.merging import merge_halved
 from colorizer.inference.decoding import heic_plugin
 from colorizer.inference.photo import PhotoError, open_photo, sample_photos
 from colorizer.inference.pixels import srgb_profile, to_pixels, to_rgb_array
@@ -850,7 +851,7 @@ def test_an_rgb_profile_stays_with_the_picture(tiny):
 @pytest.mark.parametrize('version, quota, cores',
     [(2, '150000 100000', 2), (2, '50000 100000', 1), (2, 'max 100000', 8), (1, ('300000', '100000'), 3), (1, ('-1', '100000'), 8)])
 def test_threads_follow_the_quota_of_a_container(version, quota, cores, tmp_path, monkeypatch):
-    from colorizer.inference.colorizer import _threads
+    from colorizer.inference.session import _threads
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(range(8)), raising=False)
     (tmp_path/'self').write_text('0::/docker/abc\n' if version == 2 else '4:cpu,cpuacct:/docker/abc\n3:memory:/docker/abc\n')
     here = tmp_path/('' if version == 2 else 'cpu')/'docker'/('' if version == 2 else 'abc')  # of version 2, in a folder above
@@ -1126,7 +1127,7 @@ def test_batches(model, tmp_path):
 
 
 def test_models_and_providers_that_are_none(model, tmp_path):
-    from colorizer.inference.colorizer import ModelError
+    from colorizer.inference.session import ModelError
     (tmp_path/'weights.pth').write_bytes(b'PK\3\4' + b'x'*99)
     for kw, why in [(dict(model=tmp_path/'weights.pth'), 'not an ONNX model'), (dict(model=tmp_path/'none.onnx'), 'no such model'),
         (dict(providers='cuda'), 'onnxruntime-gpu'),
@@ -1140,7 +1141,7 @@ def test_models_and_providers_that_are_none(model, tmp_path):
     [('name', 'not a colorizer model'), ('channels', 'not a colorizer model'), ('size', 'fixed size'), ('format', 'of format 2')])
 def test_onnx_models_of_another_kind(model, change, why, tmp_path):
     import onnx
-    from colorizer.inference.colorizer import ModelError
+    from colorizer.inference.session import ModelError
     m = onnx.load(model)
     dims = m.graph.input[0].type.tensor_type.shape.dim
     if change == 'name': m.graph.input[0].name = m.graph.node[0].input[0] = 'image'

@@ -3,7 +3,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from colorizer.training.loss import FeatureLoss, LossError, reference_photos, to_chroma, vgg_features
+from colorizer.training.loss import FeatureLoss, reference_photos, to_chroma
+from colorizer.training.vgg import LossError, vgg_features
 
 LAYERS = (3, 8, 11)
 

@@ -3,7 +3,7 @@ import ast, hashlib, json, re, subprocess, sys
 from pathlib import Path
 
 import colorizer
-from colorizer.inference.colorizer import default_model
+from colorizer.inference.session import default_model
 from test_layers import MAY_IMPORT
 
 ROOT = Path(__file__).parent.parent

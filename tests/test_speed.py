@@ -47,7 +47,8 @@ def test_variants_take_turns_and_ratios_are_of_rounds(benchmarks):
 
 def test_lesson_7_and_ours_are_the_same_loss(benchmarks):
     import run as bench
-    from colorizer.training.loss import FeatureLoss, vgg_features
+    from colorizer.training.loss import FeatureLoss
+    from colorizer.training.vgg import vgg_features
     torch.manual_seed(0)
     vgg = vgg_features('vgg16_bn', pretrained=False, layers=(12,))
     theirs, ours = bench.Lesson7Loss(vgg, (5, 12), (5, 15)), FeatureLoss(vgg, (5, 12), 1/.226, 0, (5., 15.), (25*5e3, 225*5e3), scale=False)

@@ -370,7 +370,7 @@ def test_bad_input_is_one_line(work, words, says):
 
 
 def test_a_non_finite_loss_stops_with_the_last_good_weights_kept(work, monkeypatch):
-    from colorizer.training.learner import ColourLearner
+    from colorizer.training.accumulation import ColourLearner
     forward, calls = ColourLearner._forward, []
     def spoilt(self, x, y):
         calls.append(self.training)

@@ -4,7 +4,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from colorizer.cli import main
-from colorizer.inference.colorizer import Colorizer, merge
+from colorizer.inference.colorizer import Colorizer
+from colorizer.inference.merging import merge
 from colorizer.inference.photo import PhotoError, open_photo, sample_photos, to_rgb_array
 from colorizer.inference.colour import compose, luma, resize_chroma, split
 from colorizer.inference.upsampling import guided_rows

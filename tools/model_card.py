@@ -13,7 +13,8 @@ import onnx
 
 from colorizer.evaluation.benchmark import (evaluate, hue_table, load_regions, open_systems, photos_to_judge, protocol, sentences,
                                             summarise, summarise_hues, table)
-from colorizer.inference.colorizer import Colorizer, default_model
+from colorizer.inference.colorizer import Colorizer
+from colorizer.inference.session import default_model
 import onnxruntime
 
 sys.path.insert(0, str(Path(__file__).parent.parent/"benchmarks"))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from .benchmark import (COLUMNS, HEADS, check_protocol, evaluate, file_hash, hue_table, load_regions, open_systems,
     photos_to_judge, protocol, save_csv, sentences, shown, summarise, summarise_hues, table, to_json, write_inputs, write_text)
-from .metrics import ARROWS, fid_features, lpips_measure
+from .measures import ARROWS
+from .network_measures import fid_features, lpips_measure
 from .report import blind_page, report_page
 from ..inference.photo import find_photos
 from ..inference.terminal import check_writable, make_folder, say

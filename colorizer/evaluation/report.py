@@ -18,7 +18,8 @@ from PIL import Image
 
 from .benchmark import (BASELINES, COLUMNS, HEADS, LEAST_CHROMA, Photo, System, fitted, grouped, sentences, shown,
     summarise, summarise_hues, to_json)
-from .metrics import ARROWS, MEASURES, ciede2000_map, grey_input, truth_of
+from .measures import ARROWS, MEASURES
+from .metrics import ciede2000_map, grey_input, truth_of
 from ..inference.web_page import data_uri, json_script, page_file, web_page
 
 # %% ../../nbs/library/report.ipynb #df5ca264

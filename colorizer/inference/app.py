@@ -15,7 +15,9 @@ import numpy as np
 from fastcore.xml import P, to_xml
 from PIL import Image, ImageDraw
 
-from .colorizer import Colorizer, ModelError, merge, render_size
+from .colorizer import Colorizer, render_size
+from .merging import merge
+from .session import ModelError
 from .colour import luma, resize_luma
 from .files import colorize_file, format_for
 from .photo import PhotoError, open_photo

@@ -24,7 +24,8 @@ from PIL import Image
 
 from .files import FORMATS, colorize_file
 from .folders import PHOTOS, RECORD, scan_folder, fingerprint, result_path, settings_of, sweep
-from .colorizer import Colorizer, ModelError
+from .colorizer import Colorizer
+from .session import ModelError
 from .photo import PhotoError
 from .disk import whole_file
 

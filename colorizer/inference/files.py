@@ -21,7 +21,8 @@ from fastcore.basics import patch
 from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, features
 
 from .. import __version__
-from .colorizer import ModelError, as_image
+from .merging import as_image
+from .session import ModelError
 from .colour import split
 from .decoding import decode, heic_plugin, loses_bits, max_pixels, sixteen_bits
 from .disk import whole_file

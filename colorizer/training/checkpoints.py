@@ -16,7 +16,8 @@ from fastcore.foundation import L
 from safetensors.torch import save
 from ..inference.disk import write_whole
 from .architecture import ColorUnet, create_unet
-from .learner import ColourLearner, TrainingError, num_processes, save_history
+from .accumulation import ColourLearner, TrainingError, num_processes
+from .monitor import save_history
 from .weights import UnetError, read_weights
 
 # %% ../../nbs/library/checkpoints.ipynb #4cd0a3d7

@@ -29,14 +29,16 @@ from ..inference.photo import find_photos
 from ..inference.show import photo_grid
 from .architecture import ColorUnet, create_unet
 from .checkpoints import Interrupted, RunFolder, load_checkpoint, load_weights
-from .data import content_name, prepare, seed_of, split_photos, to_grey
+from .data import split_photos, to_grey
+from .epochs import seed_of
+from .photo_cache import content_name, prepare
 from .distributed import first_process_first, join_processes
 from .div2k import check_numbers, fetch_div2k
 from .export import export_onnx, model_from_onnx
-from colorizer.training.learner import (NonFiniteLoss, TrainingError, batch_psnr, colour, colour_share, has_bf16, num_processes,
-    plot_history,
-    read_history, to_arrays)
-from .loss import FeatureLoss, LossError, vgg_features
+from .accumulation import NonFiniteLoss, TrainingError, has_bf16, num_processes
+from .monitor import batch_psnr, colour, colour_share, plot_history, read_history, to_arrays
+from .loss import FeatureLoss
+from .vgg import LossError, vgg_features
 from .options import RECIPE_OPTIONS, STAGE_OPTIONS, add_train
 from .recipe import fit_batches, photo_squares, progressive_resizing, size_grid
 from .run_report import write_report

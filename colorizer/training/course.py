@@ -16,10 +16,14 @@ from ..inference.photo import sample_photos
 from ..inference.show import Picture, photo_grid
 from .architecture import ColorUnet, create_unet
 from .checkpoints import load_weights
-from .data import colour_dls, prepare, split_photos, to_grey
+from .data import colour_dls, split_photos, to_grey
+from .photo_cache import prepare
 from .div2k import fetch_div2k
-from .learner import TrainingError, batch_psnr, colour, colour_learner, colour_share, fit_stage, to_arrays
-from .loss import FeatureLoss, vgg_features
+from .accumulation import TrainingError
+from .learner import colour_learner, fit_stage
+from .monitor import batch_psnr, colour, colour_share, to_arrays
+from .loss import FeatureLoss
+from .vgg import vgg_features
 from .recipe import photo_squares
 from .stages import RECIPES, Stage
 

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from fastai.callback.core import Callback
 from fastai.torch_core import rank_distrib
 from torch.nn.parallel import DistributedDataParallel
-from .learner import num_processes
+from .accumulation import num_processes
 
 # %% ../../nbs/library/distributed.ipynb #dfb60a01
 class DataParallel(Callback):

@@ -16,7 +16,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 from tqdm import tqdm
 from ..inference.photo import find_photos
-from .data import DataError
+from .photo_cache import DataError
 
 # %% ../../nbs/library/div2k.ipynb #50480660
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import nn
 from .architecture import ColorUnet, create_unet
 from .narrow_decoder import NarrowDecoder, fold_batchnorm
 from .weights import UnetError, read_weights
-from ..inference.colorizer import default_model
+from ..inference.session import default_model
 from ..inference.disk import write_whole
 from .checkpoints import load_weights
 

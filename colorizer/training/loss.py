@@ -4,24 +4,19 @@
 
 # %% auto #0
 __all__ = ['YARDSTICK', 'MEAN_CHROMA', 'reference_photos', 'to_chroma', 'chroma_weight', 'chroma_loss', 'relative_loss',
-           'LossError', 'block_ends', 'vgg_features', 'vgg16_features', 'gram_matrix', 'FeatureLoss']
+           'gram_matrix', 'FeatureLoss']
 
 # %% ../../nbs/course/03_loss.ipynb #6a6515ec
 import copy
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn
-from torchvision.models import get_model_weights
-from torchvision.models.vgg import cfgs, make_layers
 from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
-
 from ..inference.colour import luma_of
 from ..inference.photo import open_photo, sample_photos
 from .architecture import rgb_to_ycbcr
-from .weights import UnetError, read_weights
+from .vgg import LossError, block_ends
 
 # %% ../../nbs/course/03_loss.ipynb #eeb8817c
 # always these seven: with others, losses of two versions could not be compared
@@ -72,78 +67,6 @@ def relative_loss(
     truth = to_chroma(target)
     return 1 + (energy(to_chroma(pred)-truth)/energy(truth)).log10().mean()/2
 
-
-# %% ../../nbs/course/03_loss.ipynb #b539df7a
-class LossError(ValueError):
-    "The loss can't be built or computed; the message is one line for the user"
-
-def block_ends(
-    features: nn.Sequential  # convolutional part of a VGG, or its beginning
-) -> tuple:  # indices of layers
-    "The last ReLU of every block: before each max-pool, and at the end of the net"
-    kinds = [type(m) for m in features]+[nn.MaxPool2d]
-    return tuple(i for i, (a, b) in enumerate(zip(kinds, kinds[1:])) if a is nn.ReLU and b is nn.MaxPool2d)
-
-# %% ../../nbs/course/03_loss.ipynb #198e05e8
-# torchvision's names of the configurations
-_VGGS = {'vgg16': ('D', False), 'vgg16_bn': ('D', True), 'vgg19': ('E', False), 'vgg19_bn': ('E', True)}
-
-def vgg_features(
-    arch: str = 'vgg16',  # 'vgg16', 'vgg16_bn', 'vgg19' or 'vgg19_bn'
-    weights: str | Path | None = None,  # .safetensors or .pth file in torchvision's layout; None: see `pretrained`
-    layers: tuple | None = None,  # the layers that will be used: the net is cut after the last; None: to the end of the last block
-    pretrained: bool = True  # without `weights`: torchvision's ImageNet weights, downloaded once (True), or random ones (False)
-) -> nn.Sequential:  # frozen, in eval mode
-    "The convolutional part of a VGG (Simonyan & Zisserman 2015). Raises `LossError` if the weights can't be had"
-    if arch not in _VGGS: raise LossError(f"there is no VGG {arch!r}: choose one of {', '.join(_VGGS)}")
-    net = make_layers(cfgs[_VGGS[arch][0]], batch_norm=_VGGS[arch][1])
-    last = max(layers) if layers else block_ends(net)[-1]
-    if last >= len(net): raise LossError(f"there is no layer {last}: {arch} has layers 0 to {len(net)-1}")
-    net = net[:last+1]
-    if weights is not None: _fill(net, _read(weights), weights)
-    elif pretrained: _fill(net, _download(arch), f"torchvision's {arch}")
-    else: _fill_random(net)
-    return net.eval().requires_grad_(False)
-
-# %% ../../nbs/course/03_loss.ipynb #8a87f654
-def _read(path):
-    "State dict in `path`; no code in it is run"
-    try: return read_weights(path)[0]
-    except UnetError as e: raise LossError(f"VGG weights: {e}") from e
-
-def _download(arch):
-    "torchvision's ImageNet weights, kept in torch's cache"
-    try: return get_model_weights(arch).DEFAULT.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as e:  # no network; a download that does not match its hash
-        raise LossError(f"VGG weights: torchvision could not download {arch} ({e}): give a local file as `weights`") from e
-
-# %% ../../nbs/course/03_loss.ipynb #fc9084c8
-def _fill(net, sd, source):
-    "Load what `net` needs from `sd`, whose keys may begin with `features.`"
-    sd = {str(k).removeprefix('features.'): v for k, v in sd.items()}
-    need = {k: v.shape for k, v in net.state_dict().items() if not k.endswith('num_batches_tracked')}
-    lacks = [k for k in need if k not in sd]
-    if lacks:
-        raise LossError(f"VGG weights: {source} lacks {lacks[0]}{f' and {len(lacks)-1} more' if lacks[1:] else ''} of the {len(need)} "
-                              f"tensors for layers 0 to {len(net)-1}: use earlier layers, or is the file of another net?")
-    for k, shape in need.items():
-        got = getattr(sd[k], 'shape', None)
-        if got != shape: raise LossError(f"VGG weights: in {source} {k} is {list(got or [])}, not {list(shape)}: it is of another net")
-    net.load_state_dict({k: sd[k].float() for k in need}, strict=False)
-
-# %% ../../nbs/course/03_loss.ipynb #13a57c61
-def _fill_random(net):
-    for m in net:
-        if not isinstance(m, nn.Conv2d): continue
-        nn.init.kaiming_normal_(m.weight, nonlinearity='relu')
-        nn.init.zeros_(m.bias)
-
-def vgg16_features(
-    weights: str | Path | None = None,  # .safetensors or .pth file in torchvision's layout; None: torchvision downloads them
-    layers: tuple | None = None  # as in `vgg_features`
-) -> nn.Sequential:  # frozen, in eval mode
-    "VGG-16 with ImageNet weights, as in the article"
-    return vgg_features('vgg16', weights, layers)
 
 # %% ../../nbs/course/03_loss.ipynb #c2039f8a
 def gram_matrix(
@@ -202,9 +125,9 @@ def _set_features(self: FeatureLoss, features, layers):
     if used and not 0 <= min(used.values()) <= max(used.values()) < len(features):
         raise LossError(f"layers {layers} of a net that has layers 0 to {len(features)-1}")
     self.layers = used  # position in `layers` → index in `features`
-    self.features = copy.deepcopy(features[:max(used.values())+1]) if used else nn.Sequential()
+    self.features = copy.deepcopy(features[:max(used.values())+1]) if used else nn.Sequential()  # it could be somebody's encoder
     for m in self.features:
-        if isinstance(m, nn.ReLU): m.inplace = False
+        if isinstance(m, nn.ReLU): m.inplace = False  # it would overwrite activations that we collect
     self.features.eval().requires_grad_(False)
     self.register_buffer('mean', torch.tensor([.485, .456, .406])[:, None, None])  # ImageNet's, of RGB in 0..1
     self.register_buffer('std', torch.tensor([.229, .224, .225])[:, None, None])
@@ -212,7 +135,7 @@ def _set_features(self: FeatureLoss, features, layers):
 # %% ../../nbs/course/03_loss.ipynb #c2c4b1fe
 @patch
 def train(self: FeatureLoss, mode: bool = True) -> FeatureLoss:
-    "As in any module, but the VGG stays in eval mode"
+    "As in any module, but the VGG stays in eval mode: the judge must not change its mind from batch to batch"
     nn.Module.train(self, mode)
     self.features.eval()
     return self

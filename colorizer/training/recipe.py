@@ -23,8 +23,10 @@ from .architecture import ColorUnet
 from .checkpoints import Checkpoints, RunFolder, Signals, load_weights, restore, save_weights
 from .data import colour_dls, to_grey
 from .distributed import DataParallel
-from colorizer.training.learner import (EpochLine, TrainingError, colour, colour_learner, fit_stage, held_out_figures, next_epoch,
-    num_processes, to_arrays)
+from .accumulation import TrainingError, num_processes
+from .learner import colour_learner, fit_stage
+from .monitor import EpochLine, colour, held_out_figures, to_arrays
+from .stage_plan import next_epoch
 from .loss import FeatureLoss
 from .memory import accumulation_parts, photos_that_fit
 from .stages import Stage

@@ -41,7 +41,7 @@ def read(path): return json.loads(path.read_text(encoding='utf-8'))
 def _text(s): return ''.join(s)  # nbformat allows a list of lines
 
 
-def directives(cell): return re.findall(r'^#\|\s*(\w+)', _text(cell['source']), re.M)
+def directives(cell): return re.findall(r'^#\|\s*([\w-]+)', _text(cell['source']), re.M)
 
 
 def title_and_lead(nb):
@@ -102,7 +102,8 @@ KEEP = 'image/jpeg', 'image/png', 'image/svg+xml', 'text/html', 'text/markdown',
 def code_cell(cell, original, before):
     "A code cell for MyST-NB: tags say what it was for nbdev; pictures get words"
     tags = [o for o in ('export', 'exporti', 'slow') if o in original]
-    if 'export' in tags and _text(cell['source']).count('\n') > 30: tags.append('hide-input')  # machinery: a click away
+    # machinery: a click away
+    if 'code-fold' in original or 'export' in tags and _text(cell['source']).count('\n') > 30: tags.append('hide-input')
     outputs, meta = [], {'tags': tags}
     for o in cell.get('outputs', []):
         if o['output_type'] == 'error': raise SiteError('a stored output is an error')
