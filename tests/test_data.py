@@ -459,6 +459,19 @@ def test_training_is_augmented_and_can_be_left_plain(photos):
     assert lit.abs().max() > .01
 
 
+def test_old_prints_age_the_input_and_nothing_else(photos):
+    "fasttransform calls by type: a method for tuples would never be called, and nothing would age"
+    def batches(p):
+        set_seed(0)
+        dls = colour_dls(photos, 64, bs=4, valid=photos[:3], max_lighting=0., max_warp=0., min_scale=1., old_prints=p)
+        return dls.one_batch(), next(iter(dls.valid))
+    def apart(x, y): return (x - to_grey(y)).abs().amax((1, 2, 3))
+    (fresh, _), (aged, _) = batches(0.), batches(1.)
+    assert apart(*fresh).max() == 0 and (apart(*aged) > .01).all()
+    assert torch.equal(aged[1], fresh[1])
+    assert apart(*batches(1.)[1]).max() == 0  # held-out photos stay as they are
+
+
 def test_flip_and_warp_move_pixels_as_said():
     "Left-right symmetric flips, and a tilt enlarges the side it brings nearer; nothing comes from outside"
     x = torch.linspace(-1, 1, 64)[None, None, None].repeat(1, 1, 64, 1)

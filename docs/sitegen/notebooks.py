@@ -61,9 +61,11 @@ def beside_title(nb):
 
 
 def reading_minutes(nb):
-    "How long the words and the code of a notebook take to read, rounded up to five minutes"
-    words = sum(len(_text(c['source']).split()) for c in nb['cells'] if c['cell_type'] == 'markdown')
-    lines = sum(_text(c['source']).count('\n') + 1 for c in nb['cells'] if c['cell_type'] == 'code')
+    "How long the words and the code of a notebook take to read, rounded up to five minutes; what is hidden or folded doesn't count"
+    prose = '\n'.join(_text(c['source']) for c in nb['cells'] if c['cell_type'] == 'markdown')
+    words = len(re.sub(r'<details.*?</details>', '', prose, flags=re.S).split())
+    code = [c for c in nb['cells'] if c['cell_type'] == 'code' and not {'hide', 'code-fold'} & set(directives(c))]
+    lines = sum(_text(c['source']).count('\n') + 1 for c in code)
     return max(5, 5*round((words/WORDS_A_MINUTE + lines/CODE_LINES_A_MINUTE)/5 + .3))
 
 
