@@ -22,15 +22,17 @@ from torchvision.models.alexnet import AlexNet
 from choices import SHARE  # beside this file
 from colorizer.evaluation.benchmark import check_hue, load_regions, photos_to_judge, summarise
 from colorizer.evaluation import metrics
-from colorizer.evaluation.metrics import ab_distance, ciede2000, colourfulness, grey_input, lpips_measure, psnr
+from colorizer.evaluation.metrics import ab_distance, ciede2000, colourfulness, grey_input, psnr
+from colorizer.evaluation.network_measures import lpips_measure
 from colorizer.inference.colour import compose, fit_gamut
 from colorizer.inference.disk import write_whole
 from colorizer.training.architecture import ColorUnet, ycbcr_to_rgb
 from colorizer.training.classes import ClassDecoder, annealed_mean, class_loss, colour_share, most_likely, rebalance, used_colours
 from colorizer.training.critic import PatchCritic, critic_loss, fit_against, fit_batches
-from colorizer.training.data import colour_dls, prepare, split_photos
+from colorizer.training.data import colour_dls, split_photos
+from colorizer.training.photo_cache import prepare
 from colorizer.training.export import model_from_onnx
-from colorizer.training.learner import batch_psnr, colour_share as share_of_colour
+from colorizer.training.monitor import batch_psnr, colour_share as share_of_colour
 from colorizer.training.loss import relative_loss, to_chroma
 
 SIZE, KEPT, BATCH, JUDGED = 64, 32, 16, 96  # pixels of a crop, photos kept together and in a batch, short side of what is judged
