@@ -98,9 +98,9 @@ def page(results):
            '', '## Targets', '', table([t for s in sections.values() for t in s['targets']]), '']
     for name, s in sections.items():
         made = s['made']
-        elsewhere = f", on {made['cpu']}" if made.get('cpu', m['cpu']) != m['cpu'] else ''  # measured again, on another machine
-        out += [f'## {name}', '', f"`{made['command']}`, {made['date']}, commit {made['commit']}{elsewhere}, {made['minutes']:.1f} minutes; load of "
-                                  f"the machine at the start {made['load']}.", '']
+        elsewhere = f", on {made['cpu']}" if made.get('cpu', m['cpu']) != m['cpu'] else ''  # measured again elsewhere
+        out += [f'## {name}', '', f"`{made['command']}`, {made['date']}, commit {made['commit']}{elsewhere}, "
+                                  f"{made['minutes']:.1f} minutes; load of the machine at the start {made['load']}.", '']
         for part in s['parts']:
             out += [f"**{part['title']}**", '', table(part['rows']), ''] + ([part['note'], ''] if part.get('note') else [])
     return '\n'.join(out)
