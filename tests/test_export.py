@@ -85,7 +85,7 @@ def test_the_mean_of_two_runs(weights, tmp_path, capsys):
     save_weights(create_unet('mobilenet_v2', pretrained=False, head='rgb'), tmp_path/'rgb.safetensors')
     capsys.readouterr()
     assert main(['export', str(path), str(tmp_path/'no.onnx'), '--mean-with', str(tmp_path/'rgb.safetensors')]) == 1
-    assert 'built alike' in capsys.readouterr().err and not (tmp_path/'no.onnx').exists()
+    assert 'of the same architecture' in capsys.readouterr().err and not (tmp_path/'no.onnx').exists()
 
 
 @pytest.mark.usefixtures('trace_once')

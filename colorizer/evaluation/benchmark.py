@@ -70,7 +70,7 @@ def photos_to_judge(
         try:
             truth = truth_of(path, size)
             if np.ptp(truth, axis=2).max() == 0: raise PhotoError(f'{path}: has no colour to compare with')
-            if not has_colour(truth): raise PhotoError(f'{path}: is toned, and a tint is no colour to compare with')
+            if not has_colour(truth): raise PhotoError(f'{path}: is toned, and a tint is not a colour to compare with')
         except PhotoError as e: left_out(f'left out: {e}'); continue
         good.append(Photo(path, file, file_hash(path)))
     if not good: raise ValueError('no colour photo to evaluate')
@@ -294,7 +294,7 @@ class Region:
     corners: tuple   # (x, y) in fractions of width and height
 
 def _region(o):
-    "One entry of a file of labels; raises many things if it is none"
+    "One entry of a file of labels; raises various errors if it is not one"
     if 'polygon' in o: corners = [(float(x), float(y)) for x, y in o['polygon']]
     else:
         l, t, r, b = map(float, o['box'] if 'box' in o else (o[k] for k in ('left', 'top', 'right', 'bottom')))
@@ -358,7 +358,7 @@ def check_hue(
 
 # %% ../../nbs/library/benchmark.ipynb #552b2a70
 def _progress(items, show):
-    "Items under a progress bar, if tqdm is there and someone watches"
+    "Items under a progress bar, if tqdm is installed and someone is watching"
     try: from tqdm import tqdm
     except ImportError: return items
     return tqdm(items, desc='evaluating', unit='photo', disable=None if show else True)
@@ -486,7 +486,7 @@ def table(
 def sentences(
     summary: list[dict],  # from `summarise`
 ) -> list[str]:
-    "Margins over grey with their intervals, one sentence for each system that is no baseline"
+    "Margins over grey with their intervals, one sentence for each system that is not a baseline"
     def figure(s, k, form, unit):
         lo, hi = s['intervals'].get(k, (float('nan'),) * 2)
         return f'{s[k]:{form}} {unit}' + ('' if np.isnan(lo) else f' (95 %: {lo:{form}} to {hi:{form}})')
@@ -650,5 +650,5 @@ def worst(
     n: int = 12,
     by: str = 'ciede2000',   # a column where more is worse
 ) -> list[dict]:           # the `n` rows with the largest value, largest first
-    "The photos that went worst"
+    "The photos with the worst results"
     return sorted(rows, key=lambda r: -r[by])[:n]

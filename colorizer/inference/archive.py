@@ -36,7 +36,7 @@ class Place:
         url: str | os.PathLike,  # path or URL; what to log in with comes from the environment, as the file system's own library reads it
     ):
         try: self.fs, root = fsspec.core.url_to_fs(str(url), use_listings_cache=False)
-        except (ImportError, ValueError) as e: raise PhotoError(f'{url}: no file system for it here ({e})') from None
+        except (ImportError, ValueError) as e: raise PhotoError(f'{url}: no file system for this address is installed ({e})') from None
         self.url, self.root, self.local = str(url), root.rstrip('/'), isinstance(self.fs, LocalFileSystem)
 
         self.everywhere = self.root if self.local else self.url  # for other processes, which stand in other folders
@@ -152,7 +152,7 @@ def _parts(dst, within=''):
 def _read_table(dst, name):
     try: return pq.read_table(io.BytesIO(dst.read(name))).to_pylist()
     except FileNotFoundError: return []
-    except pa.ArrowInvalid: raise PhotoError(f'{dst.path(name)}: damaged. Take it away; what is in it will be done again') from None
+    except pa.ArrowInvalid: raise PhotoError(f'{dst.path(name)}: damaged. Remove it; the photos in it will be coloured again') from None
 
 def read_record(
     dst: Place,  # of the results
@@ -277,7 +277,7 @@ def _known_result(self: Worker, item, key):
     ours = hashlib.sha256(self._patiently(self.dst.read, item['result'])).hexdigest() if same else None
     for o in same:
         if o['sha256'] == ours: return dict(status='done before', bytes=size, sha256=ours) if o['fingerprint'] == key else None
-    raise PhotoError(f'{item["result"]}: exists already, and was not made by colorizer or was changed since. Take it away, or add --force')
+    raise PhotoError(f'{item["result"]}: exists already, and was not made by colorizer or was changed since. Remove it, or add --force')
 
 # %% ../../nbs/library/archive.ipynb #7f02c3f8
 _FINAL = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG,
@@ -414,7 +414,7 @@ def colour_here(
                 if rows is None:  # it died
                     blocks.appendleft(block)
                     deaths[number := block['block'][0].as_py()] += 1
-                    if deaths[number] > _DEATHS: raise PhotoError('workers die as soon as they are started. Is there enough memory?')
+                    if deaths[number] > _DEATHS: raise PhotoError('workers die as soon as they start. Is there enough memory?')
                     continue
                 if blocks:
                     team[pipe] = process, blocks.popleft()

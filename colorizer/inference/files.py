@@ -471,7 +471,7 @@ def colorize_file(
         out = dict(status='coloured', size=[width, height], pictures=f.count, notes=f.notes)
         if has_colour(_in_rgb(first[2], 512)):
             if skip_colour: return out | dict(status='skipped', notes=['in colour already'])
-            f.note('in colour already; its own colours are replaced (--skip-colour leaves it alone)')
+            f.note('in colour already, so its own colours are replaced (--skip-colour leaves it alone)')
         if _black_and_white(first[0]): f.note('only black and white in it, which leave no room for colour')
         fmt = fmt or _format_of(target, f)
         results = _coloured(colorizer, itertools.chain([first], todo), show, hints, _halves(first[0], fmt, f))

@@ -106,7 +106,7 @@ def mean_weights(
 ) -> ColorUnet:  # a new one
     "The network whose weights are the means of those of several (Wortsman et al. 2022). Raises `UnetError` if they aren't built alike"
     first, *others = models
-    if any(o.config != first.config for o in others): raise UnetError('only networks that are built alike have a mean')
+    if any(o.config != first.config for o in others): raise UnetError('only networks of the same architecture have a mean')
     out, states = copy.deepcopy(first), [o.state_dict() for o in models]
     out.load_state_dict({k: torch.stack([s[k].float() for s in states]).mean(0).to(v.dtype) for k, v in states[0].items()})
     return out
