@@ -185,7 +185,8 @@ def _check_free(
     check_target(target, TARGETS if clip else FORMATS)
     real = os.path.realpath(target)
     if real in photos: raise PhotoError(f'{target}: this is a photo you gave, and those are never overwritten. Choose another name with -o')
-    if real in made: raise PhotoError(f'{target}: already holds the result for {made[real]}. Colour photos with the same name one at a time')
+    if real in made:
+        raise PhotoError(f'{target}: already holds the result for {made[real]}. Colour photos with the same name one at a time')
     if os.path.lexists(target) and not replace: raise PhotoError(f'{target}: exists already. Add --force to replace it')
 
 # %% ../../nbs/library/colour_command.ipynb #bc182649
