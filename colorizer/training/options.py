@@ -86,6 +86,6 @@ def add_export(
     parser.add_argument('--mean-with', type=Path, nargs='+', default=[], metavar='WEIGHTS',
         help='weights of further runs that started from the same weights: export the mean of all')
     parser.add_argument('--float32', action='store_true', help='store the weights as 32-bit floats: twice the size')
-    parser.add_argument('--strength', type=float, default=1., metavar='X',
-        help='build this strength of the colours into the model (default: 1)')
+    parser.add_argument('--strength', type=float, metavar='X',
+        help='build this strength of the colours into the model (default: that of the model which the training started from, else 1)')
     parser.add_argument('-f', '--force', action='store_true', help='replace OUT.onnx if it exists')

@@ -74,12 +74,13 @@ def progressive_resizing(
     num_workers: int = 0,  # processes that load photos
     half: bool | None = None,  # bfloat16? None: where the hardware has it
     old_prints: float = 0.,  # share of the inputs that are made to look old
-    trained: bool = False,  # has `model` learned to colour already? Then the result is never worse than it, by the validation loss
+    trained: bool = False,  # has `model` learned to colour already? Then no size ends worse than it, by the validation loss
     cbs: list | tuple = (),  # more callbacks
 ) -> list[dict]:  # the history
     "Train size after size, each until its losses have levelled off (the article; Howard's fastai course calls it progressive resizing)"
     folder, history = RunFolder(out), saved['history'] if saved else []
     checkpoints = Checkpoints(folder, facts or {}, minutes)
+    if trained and not saved and folder.writes: save_weights(model, folder/'start.safetensors', facts)
     with Signals(checkpoints):
         for k, stage in enumerate(stages, 1):
             if _is_over(k, stage, history, folder): continue
@@ -116,7 +117,7 @@ def _begin(learn, stage, folder, trained):
     "The figures before the first step, and how the batches will go through"
     _to_device(learn)
     learn.accumulation = accumulation_parts(learn.dls.train.bs, photos_that_fit(learn.model.train(), learn.loss_func, stage.size))
-    grey, begin = held_out_figures(learn, lambda x: x.expand(-1, 3, -1, -1)), held_out_figures(learn)
+    grey, begin = held_out_figures(learn, lambda x: x.expand(-1, 3, -1, -1)), _better_start(learn, folder)
     if trained: learn.start_loss, learn.best = begin['loss'], {k: v.detach().cpu().clone() for k, v in learn.model.state_dict().items()}
     if not folder.writes: return
     figures = _baselines(folder) | {str(learn.loss_parts.stage): dict(size=stage.size, grey=grey, begin=begin, counts=trained)}
@@ -128,6 +129,21 @@ def _begin(learn, stage, folder, trained):
 def _to_device(learn): learn.model.to(learn.dls.device); learn.loss_func.to(learn.dls.device)
 
 def _figures_line(o): return f"loss {o['loss']:.3f}, PSNR {o['batch_psnr']:.2f} dB, colour {o['colour_share']:.0%}"
+
+# %% ../../nbs/library/recipe.ipynb #a46fc674
+def _better_start(learn, folder):
+    "Begin a size with what the size before has made, or with the weights that the run started from; their figures"
+    figures, first = held_out_figures(learn), folder/'start.safetensors'
+    if learn.loss_parts.stage == 1 or not first.exists(): return figures
+    before = {k: v.clone() for k, v in learn.model.state_dict().items()}
+    learn.model.load_state_dict(load_weights(first).state_dict())
+    of_first = held_out_figures(learn)
+    if of_first['loss'] < figures['loss']:
+        folder.log('the weights that the run started from are better at this size than what the size before has made of them: '
+                   'back to those', show=True)
+        return of_first
+    learn.model.load_state_dict(before)
+    return figures
 
 # %% ../../nbs/library/recipe.ipynb #3a7a2346
 def _restore(learn, saved):
