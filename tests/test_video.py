@@ -2,6 +2,7 @@
 import os, signal, subprocess, sys, time
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ av = pytest.importorskip('av', reason='PyAV is not installed (extra: video)')
 pytest.importorskip('cv2', reason='OpenCV is not installed (extra: video)')
 
 from colorizer.cli import main
+from colorizer.inference.clips import Frames, _changing_light, frame_notes, mastering
 from colorizer.inference.colorizer import Colorizer
 from colorizer.inference.colour import luma
 from colorizer.inference.photo import open_photo, sample_photos, to_rgb_array
@@ -264,8 +266,10 @@ def test_tracks_keep_language_title_flags_and_chapters(source, codec, target, tm
     german = 'ger' if target == 'mov' else 'deu'  # the same language: QuickTime has the older code
     assert [o[:3] for o in streams[:2]] == [('audio', german, 'Sound deu'), ('audio', 'eng', 'Sound eng')]
     assert [o[:2] for o in streams[2:]] == [('subtitle', 'eng', ), ('subtitle', 'fra')]
-    if target != 'mov': assert [o[3] for o in streams[2:]] == [0, 64]  # QuickTime has no such flag
-    assert chapters == ['Chapter 0', 'Chapter 1'] and notes == []
+    forced = [o[3] for o in streams[2:]] == [0, 64]
+    assert forced == (target != 'mov') and [o[3] for o in streams[2:]][0] == 0  # QuickTime has no such flag, and that is said
+    assert notes == ([] if forced else ['subtitles (fra): .mov cannot mark it as forced'])
+    assert chapters == ['Chapter 0', 'Chapter 1']
     assert words(out) == [(.1, 'words at 100'), (.6, 'words at 600')]
 
 
@@ -330,6 +334,42 @@ def test_colour_tags_and_ten_bits_are_kept(target, primaries, transfer, space, t
             assert y.format.components[0].bits == (10 if ten else 8)
             p, q = (np.frombuffer(f.planes[0], '<u2' if ten else np.uint8).reshape(f.height, -1)[:, :96].astype(float) for f in (x, y))
             assert abs(p - q).mean() < (8 if ten else 3)
+
+
+LIGHT = 'master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)', 'max-cll=1000,400'
+
+@pytest.mark.parametrize('target', ['mkv', 'mp4', 'mov'])
+@pytest.mark.parametrize('light', [LIGHT, LIGHT[:1], LIGHT[1:]])
+def test_hdr_keeps_its_mastering_display_and_light_level(light, target, tmp_path, colorizer):
+    clip, notes = tmp_path/'film.mkv', []
+    with av.open(str(clip), 'w') as out:
+        video = out.add_stream('libx265', rate=12, options={'x265-params': ':'.join(['log-level=none', *light])})
+        c = video.codec_context
+        c.width, c.height, c.pix_fmt, c.color_primaries, c.color_trc, c.colorspace = 96, 64, 'yuv420p10le', 9, 16, 9
+        for y in pan(n=3): out.mux(video.encode(av.VideoFrame.from_ndarray(np.repeat(y[..., None], 3, -1), format='rgb24')))
+        out.mux(video.encode())
+    out = colorize_video(clip, tmp_path/f'out.{target}', colorizer, notes=notes)
+    said = []
+    for path in (clip, out):
+        with av.open(str(path)) as o: frame = next(o.decode(video=0))
+        said.append({s.type.name: bytes(s) for s in frame.side_data if s.type.name in ('MASTERING_DISPLAY_METADATA', 'CONTENT_LIGHT_LEVEL')})
+        assert mastering(frame) == ':'.join(light)
+    assert said[0] == said[1] and notes == []
+
+
+def test_hdr_in_eight_bits_keeps_its_light(tmp_path, colorizer):
+    clip, params = tmp_path/'film.mkv', ':'.join(LIGHT).replace('master-', 'mastering-').replace('max-cll', 'cll')
+    write(clip, pan(n=3), options={'crf': '8', 'x264-params': params})
+    with av.open(str(colorize_video(clip, tmp_path/'out.mkv', colorizer))) as o: assert mastering(next(o.decode(video=0))) == ':'.join(LIGHT)
+
+
+def test_hdr_that_changes_with_the_scene_is_missed_aloud():
+    "No encoder here writes it, so the frame is a stand-in"
+    frame = lambda kind: SimpleNamespace(side_data=[SimpleNamespace(type=SimpleNamespace(name=kind))])
+    frames = Frames('film.mkv')
+    assert not _changing_light(frame('SEI_UNREGISTERED')) and frame_notes(frames) == []
+    frames.changing = _changing_light(frame('DYNAMIC_HDR_PLUS')) and _changing_light(frame('DOVI_METADATA'))
+    assert frame_notes(frames) == ['HDR10+ or Dolby Vision: its data on each scene left out, its static HDR kept']
 
 
 def fields(path, n=6):

@@ -27,7 +27,14 @@ import colorizer
 from ..inference.disk import write_whole
 from ..inference.photo import find_photos
 from ..inference.show import photo_grid
-from .architecture import ColorUnet, create_unet
+from .architecture import ColorUnet, create_unet, rgb_to_ycbcr
+from .checkpoints import Interrupted, RunFolder, load_checkpoint, load_weights, save_weights
+from .data import split_photos, to_grey
+from .epochs import seed_of
+from .photo_cache import content_name, prepare
+from .distributed import first_process_first, join_processes
+from .div2k import check_numbers, fetch_div2k
+from .export import export_onnx, model_from_onnx, strength_of, strengthen
 from .checkpoints import Interrupted, RunFolder, load_checkpoint, load_weights, save_weights
 from .data import split_photos, to_grey
 from .epochs import seed_of
@@ -36,7 +43,7 @@ from .distributed import first_process_first, join_processes
 from .div2k import check_numbers, fetch_div2k
 from .export import export_onnx, model_from_onnx, strength_of, strengthen
 from .accumulation import NonFiniteLoss, TrainingError, has_bf16, num_processes
-from .monitor import batch_psnr, colour, colour_share, plot_history, read_history, to_arrays
+from .monitor import batch_psnr, colour, plot_history, read_history, to_arrays
 from .loss import FeatureLoss
 from .vgg import LossError, vgg_features
 from .options import RECIPE_OPTIONS, STAGE_OPTIONS, add_train
@@ -354,11 +361,14 @@ def _compare(args, folder, stage, valid, facts):
 
 # %% ../../nbs/library/train_command.ipynb #01dfec87
 def _figures_of(model, rgb):
-    "Mean PSNR and share of colour over photos, one at a time"
-    pairs = [(to_grey(o[None]), o[None]) for o in rgb]
-    pred = [(g.expand(-1, 3, -1, -1) if model is None else colour(model, g), o) for g, o in pairs]
-    return dict(psnr=float(np.mean([batch_psnr(p, o).item() for p, o in pred])),
-        colour=float(np.mean([colour_share(p, o).item() for p, o in pred])))
+    "Mean PSNR and share of all colour over photos, one at a time"
+    figures = []
+    for photo in rgb[:, None]:
+        grey = to_grey(photo)
+        pred = grey.expand(-1, 3, -1, -1) if model is None else colour(model, grey)
+        figures.append([batch_psnr(pred, photo), *(rgb_to_ycbcr(o)[1].norm(dim=1).mean() for o in (pred, photo))])
+    psnr, got, real = torch.tensor(figures).mean(0).tolist()
+    return dict(psnr=psnr, colour=got/max(real, 1e-6))
 
 # %% ../../nbs/library/train_command.ipynb #f0b4f379
 def _say_comparison(folder, stage, n, figures, strength, fair):
