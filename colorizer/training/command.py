@@ -129,7 +129,7 @@ def departures(
     base, res = RECIPES[name], []
     if start: base = replace(base, stages=tuple(map(gentle, base.stages)))
     if name == 'article' and photos != ['div2k']: res.append(f'photos: {", ".join(photos)} instead of div2k')
-    if start: res.append(f'starts from {start}: network and weights are those, and learn gently: at a rate of at most {GENTLE:g}')
+    if start: res.append(f'starts from {start}: network and weights are those; they learn at a rate of at most {GENTLE:g}')
     hidden = {'arch', 'head'} if start else set()
     res += [f'{k}: {getattr(recipe, k)} instead of {getattr(base, k)}' for k in RECIPE_OPTIONS if k not in hidden and getattr(recipe,
         k) != getattr(base, k)]
@@ -333,7 +333,8 @@ def verdict(
 ) -> str:  # a line for the user; empty if the end is at least as good
     "Was the start better than the end?"
     psnr, paler = round(end['psnr'], 2) < round(start['psnr'], 2), end['colour'] < PALER*start['colour']
-    lost = [f"PSNR ({start['psnr']:.2f} dB, now {end['psnr']:.2f})"]*psnr + [f"colour ({start['colour']:.0%}, now {end['colour']:.0%})"]*paler
+    lost = [f"PSNR ({start['psnr']:.2f} dB, now {end['psnr']:.2f})"]*psnr
+    lost += [f"colour ({start['colour']:.0%}, now {end['colour']:.0%})"]*paler
     if not lost: return ''
     return f"the model that this run started from was better on the held-out photos in {' and in '.join(lost)}"
 
@@ -448,7 +449,8 @@ def _train(args, recipe, sources, test, model, loss, saved):
     _settle(args, recipe, model, train, valid, device, half, folder)
     loss_options = {k: getattr(recipe, k) for k in RECIPE_OPTIONS if k not in ('arch', 'head')}
     # no paths: weights travel
-    facts = dict(photos=len(train), seed=args.seed, recipe=[asdict(s) for s in recipe.stages], loss=loss_options, strength=strength_for(args))
+    facts = dict(photos=len(train), seed=args.seed, recipe=[asdict(s) for s in recipe.stages], loss=loss_options)
+    facts['strength'] = strength_for(args)
     with _told(args, folder):
         progressive_resizing(list(recipe.stages), photos, model, args.out, loss, args.seed, saved, facts, num_workers=args.workers,
             half=half,
