@@ -198,7 +198,8 @@ def make_config(args: argparse.Namespace, recipe: Recipe, model: ColorUnet, trai
     options = {k: _plain(k, v) for k, v in vars(args).items() if k not in ('command', 'resume', 'out')}
     sources = [str(o) for o in args.photos]
     about = dict(name=args.recipe, lines=in_words(recipe), departures=departures(args.recipe, recipe, sources, args.start))
-    return dict(recipe=about, stages=[asdict(s) for s in recipe.stages], options=options, seed=args.seed, start=args.start, strength=strength_for(args),
+    return dict(recipe=about, stages=[asdict(s) for s in recipe.stages], options=options, seed=args.seed, start=args.start,
+        strength=strength_for(args),
         photos=dict(train=len(train), valid=len(valid), sources=sources, hash=photos_hash(train+valid)),
         model=model.config, parameters=sum(p.numel() for p in model.parameters()), device=device_name(device),
         precision='bfloat16' if half else 'float32',
