@@ -135,8 +135,8 @@ def test_photos_in_colour_are_told_and_a_cluster_is_not_needed(tmp_path):
     for k in ('cat', 'coffee'): (tmp_path/'src'/f'{k}.jpg').write_bytes(sample_photos()[k].read_bytes())
     open_photo(sample_photos()['rocket']).convert('L').save(tmp_path/'src'/'grey.png')
     status, said, err = archive('src', 'dst', cwd=tmp_path)
-    said = 'colorizer: 2 photos: in colour already, so its own colours are replaced (--skip-colour leaves it alone)'  # one note, not two
-    assert status == 0 and said in err and '3 coloured' in err, err
+    note = 'colorizer: 2 photos: in colour already, so its own colours are replaced (--skip-colour leaves it alone)'  # one note, not two
+    assert status == 0 and note in err and '3 coloured' in err, err
     rows = pq.read_table(tmp_path/'dst'/'.colorizer-archive'/'results.parquet').to_pylist()
     assert len(rows) == 3
     status, said, err = archive('src', 'again', '--skip-colour', cwd=tmp_path)

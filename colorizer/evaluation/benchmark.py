@@ -22,11 +22,15 @@ from PIL import Image, ImageDraw
 from skimage.color import rgb2lab
 
 from .. import __version__
-from .metrics import (FID_LEAST, MEASURES, METRICS, Measure, colourfulness, compare, constant_chroma, fid, grey,
-    grey_input, interval, measures_table, resampled_means, truth_of)
+from .baselines import constant_chroma, grey
+from .bootstrap import interval, resampled_means
+from .measures import MEASURES, Measure, measures_table
+from .metrics import METRICS, colourfulness, compare, grey_input, truth_of
+from .network_measures import FID_LEAST, fid
 from ..inference.files import has_colour
 from ..inference.photo import PhotoError, find_photos, open_photo, sample_photos, save_photo, to_rgb_array
-from ..inference.colorizer import Colorizer, default_model
+from ..inference.colorizer import Colorizer
+from ..inference.session import default_model
 from ..inference.colour import compose, fit_gamut, split
 from ..inference.disk import write_whole
 
