@@ -118,9 +118,9 @@ def train(name, start, data, steps, seed, bins, held, net):
     def caught(x, rgb):
         with torch.no_grad(): out = painter(x)
         return critic_loss(critic, rgb, out)
-    log['critic'] = fit_batches(critic.parameters(), feed, joint, caught, lr=1e-3)
+    log['critic'] = fit_batches(critic.parameters(), feed, joint, caught, lr=3e-3)
     look = watcher(painter, held, net, log['joint'], kept)
-    log['turns'] = fit_against(painter, critic, feed, joint, loss, weight=.1, lr=2e-4, look=look)
+    log['turns'] = fit_against(painter, critic, feed, joint, loss, weight=.5, lr=2e-4, critic_lr=1e-3, look=look)
     best = min(range(len(kept)), key=lambda i: log['joint'][i]['lpips'])
     log['chosen'] = log['joint'][best]['step']
     last = copy.deepcopy(painter.decoder)
