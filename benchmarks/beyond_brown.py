@@ -87,7 +87,7 @@ def watcher(painter, held, net, log, keep):
     "A `look` for the joint phase: every few steps, held-out figures and a copy of the decoder"
     @torch.no_grad()
     def look(n):
-        if n % 10: return
+        if n % 5: return
         pairs = [(painter((g.float(), [o.float() for o in m])), rgb.float()/255) for g, m, rgb in held]
         pred, rgb = (torch.cat(o) for o in zip(*pairs))
         far = net(2*pred.clamp(0, 1)-1, 2*rgb-1).mean().item()
@@ -120,7 +120,7 @@ def train(name, start, data, steps, seed, bins, held, net):
         return critic_loss(critic, rgb, out)
     log['critic'] = fit_batches(critic.parameters(), feed, joint, caught, lr=3e-3)
     look = watcher(painter, held, net, log['joint'], kept)
-    log['turns'] = fit_against(painter, critic, feed, joint, loss, weight=.5, lr=2e-4, critic_lr=1e-3, look=look)
+    log['turns'] = fit_against(painter, critic, feed, joint, loss, weight=.1, lr=2e-5, look=look)
     best = min(range(len(kept)), key=lambda i: log['joint'][i]['lpips'])
     log['chosen'] = log['joint'][best]['step']
     last = copy.deepcopy(painter.decoder)
@@ -145,16 +145,13 @@ def train_all(args, start, photos, held_photos, net):
         save_file(dict(centres=centres, share=colour_share(few, centres)), args.out/'bins.safetensors')
     bins = tuple(load_file(args.out/'bins.safetensors')[k] for k in ('centres', 'share'))
     print(len(bins[0]), 'classes', flush=True)
-    for seed in args.seeds:
+    if not (kept := args.out/'seen.pt').exists():
+        set_seed(1)
+        dls = colour_dls(photos[:args.photos_each], SIZE, KEPT, valid=held_photos[:64], seed=1)
+        torch.save([seen(start.encoder, o) for o in dls], kept)
+    data, held = torch.load(kept)
+    for seed in args.seeds:  # another order of the batches, another critic
         todo = [o for o in args.variants if not (args.out/file_of(o, seed)).exists()]
-        if not todo: continue
-        n, t = args.photos_each, time.time()
-        if not (kept := args.out/f'seen_{seed}.pt').exists():
-            set_seed(seed)
-            dls = colour_dls(photos[(seed-1)*n:seed*n], SIZE, KEPT, valid=held_photos[:64], seed=seed)  # other photos for each seed
-            torch.save([seen(start.encoder, o) for o in dls], kept)
-        data, held = torch.load(kept)
-        print(f'seed {seed}: {len(data)} batches, {time.time()-t:.0f} s', flush=True)
         steps = args.passes*len(data)*KEPT//BATCH
         for name in todo:
             t, cpu = time.time(), time.process_time()
