@@ -22,21 +22,20 @@ from torchvision.models.alexnet import AlexNet
 from choices import SHARE  # beside this file
 from colorizer.evaluation.benchmark import check_hue, load_regions, photos_to_judge, summarise
 from colorizer.evaluation import metrics
-from colorizer.evaluation.metrics import ab_distance, ciede2000, colourfulness, grey_input, psnr
-from colorizer.evaluation.network_measures import lpips_measure
+from colorizer.evaluation.metrics import ciede2000, colourfulness, grey_input, lpips_measure, psnr
 from colorizer.inference.colour import compose, fit_gamut
 from colorizer.inference.disk import write_whole
 from colorizer.training.architecture import ColorUnet, ycbcr_to_rgb
-from colorizer.training.classes import ClassDecoder, annealed_mean, class_loss, colour_share, most_likely, rebalance, used_colours
+from colorizer.training.classes import ClassDecoder, annealed_mean, class_loss, colour_share, rebalance, used_colours
 from colorizer.training.critic import PatchCritic, critic_loss, fit_against, fit_batches
 from colorizer.training.data import colour_dls, split_photos
-from colorizer.training.photo_cache import prepare
 from colorizer.training.export import model_from_onnx
-from colorizer.training.monitor import batch_psnr, colour_share as share_of_colour
 from colorizer.training.loss import relative_loss, to_chroma
+from colorizer.training.monitor import batch_psnr, colour_share as share_of_colour
+from colorizer.training.photo_cache import prepare
 
 SIZE, KEPT, BATCH, JUDGED = 64, 32, 16, 96  # pixels of a crop, photos kept together and in a batch, short side of what is judged
-VARIANTS = 'relative', 'classes', 'critic', 'classes, not rebalanced', 'pixels'
+VARIANTS = 'relative', 'classes', 'critic', 'critic, too fast', 'classes, not rebalanced', 'pixels'
 
 
 @lru_cache(None)
@@ -113,19 +112,19 @@ def train(name, start, data, steps, seed, bins, held, net):
     painter = Painter(copy.deepcopy(start.decoder))
     loss = nn.functional.l1_loss if name == 'pixels' else relative_loss
     regress = lambda x, rgb: loss(painter(x), rgb)
-    if name != 'critic': return painter.decoder, dict(loss=fit_batches(painter.parameters(), feed, steps, regress))
+    if 'critic' not in name: return painter.decoder, dict(loss=fit_batches(painter.parameters(), feed, steps, regress))
     log, critic, kept, joint = dict(loss=fit_batches(painter.parameters(), feed, steps//2, regress), joint=[]), PatchCritic(), [], steps//4
     def caught(x, rgb):
         with torch.no_grad(): out = painter(x)
         return critic_loss(critic, rgb, out)
     log['critic'] = fit_batches(critic.parameters(), feed, joint, caught, lr=3e-3)
     look = watcher(painter, held, net, log['joint'], kept)
-    log['turns'] = fit_against(painter, critic, feed, joint, loss, weight=.1, lr=2e-5, look=look)
-    best = min(range(len(kept)), key=lambda i: log['joint'][i]['lpips'])
+    rates = dict(weight=.5, lr=2e-4, critic_lr=1e-3) if 'fast' in name else dict(weight=.1, lr=2e-5, critic_lr=4e-4)
+    log['turns'] = fit_against(painter, critic, feed, joint, loss, look=look, **rates)
+    best = len(kept)-1 if 'fast' in name else min(range(len(kept)), key=lambda i: log['joint'][i]['lpips'])
     log['chosen'] = log['joint'][best]['step']
-    last = copy.deepcopy(painter.decoder)
     painter.decoder.load_state_dict(kept[best])
-    return painter.decoder, log | dict(_last=last)
+    return painter.decoder, log
 
 
 def make(name, start, bins):
@@ -151,12 +150,11 @@ def train_all(args, start, photos, held_photos, net):
         torch.save([seen(start.encoder, o) for o in dls], kept)
     data, held = torch.load(kept)
     for seed in args.seeds:  # another order of the batches, another critic
-        todo = [o for o in args.variants if not (args.out/file_of(o, seed)).exists()]
+        todo = [o for o in args.variants if not args.judge_only and not (args.out/file_of(o, seed)).exists()]
         steps = args.passes*len(data)*KEPT//BATCH
         for name in todo:
             t, cpu = time.time(), time.process_time()
             decoder, log = train(name, start, data, steps, seed, bins, held, net)
-            if last := log.pop('_last', None): save_file(last.state_dict(), args.out/file_of('critic, too long', seed))
             log |= dict(seconds=round(time.process_time()-cpu), steps=steps)
             write_whole(args.out/f'{file_of(name, seed)[:-12]}.json', json.dumps(log))
             save_file({k: v.contiguous() for k, v in decoder.state_dict().items()}, args.out/file_of(name, seed))
@@ -172,18 +170,16 @@ def colours(photos):
 
 
 @torch.no_grad()
-def answers(model, photos, decode=None, mirrored=False):
+def answers(model, photos, decode=None):
     "A network's chroma of each photo at the size at which it is judged, [H,W,2] each"
     out = []
     for p in photos:
         g = torch.from_numpy(np.asarray(grey_input(truth_of(p.path, JUDGED)), np.float32)/255)[None, None]
-        g = g.flip(-1) if mirrored else g
         h, w = g.shape[-2:]
         x = nn.functional.pad(g, (0, -w % 32, 0, -h % 32), mode='replicate')
         if decode is None: c = model.decoder(model.encoder(x), x)
         else: c = nn.functional.interpolate(decode(model.decoder.logits(model.encoder(x))), scale_factor=2, mode='bilinear')
-        c = c[..., :h, :w]
-        out.append((c.flip(-1) if mirrored else c)[0].movedim(0, -1).numpy())
+        out.append(c[0, :, :h, :w].movedim(0, -1).numpy())
     return out
 
 
@@ -219,23 +215,25 @@ FIGURES = 'psnr', 'psnr_vs_grey', 'ciede2000', 'ciede2000_percent', 'colourfulne
 
 def judge(args, start, bins, photos, regions, valid, net):
     "A line for each variant, decoding and seed, at its own colour and at equal colour"
-    far, lines = lpips_measure(net), []
+    far, lines, kept = lpips_measure(net), [], args.out/f'judged_{args.judged}.json'
+    done = {(o['variant'], o['seed']): o for o in (json.loads(kept.read_text()) if kept.exists() else [])}
     grey = rows_of('grey', photos, [np.zeros((*truth_of(p.path, JUDGED).shape[:2], 2), np.float32) for p in photos], 1., far)
     def line(name, seed, model, decode=None):
-        chroma, turned = (answers(model, photos, decode, o) for o in (False, True))
+        if (name, seed) in done: lines.append(done[name, seed]); return
+        chroma = answers(model, photos, decode)
         k = equal_strength(photos, chroma)
-        unsteady = float(np.mean([ab_distance(painted(p, a), painted(p, b)) for p, a, b in zip(photos, chroma, turned)]))
-        out = dict(variant=name, seed=seed, strength=round(k, 3), unsteady=unsteady)
+        out = dict(variant=name, seed=seed, strength=round(k, 3))
         for at, s in dict(own=1., equal=k).items():
             found = summarise(grey + rows_of(name, photos, chroma, s, far), n=200)[1]
             out[at] = {o: found[o] for o in FIGURES}
         if regions: out['hue'] = hues(model, valid, regions, decode)
-        lines.append(out)
+        lines.append(out); done[name, seed] = out
+        write_whole(kept, json.dumps(list(done.values())))
         print(name, seed, {o: round(v, 3) for o, v in out['own'].items()}, 'equal', {o: round(v, 3) for o, v in out['equal'].items()},
-              'unsteady', round(unsteady, 2), 'hue', out.get('hue'), flush=True)
+              'hue', out.get('hue'), flush=True)
     line('start', None, start)
     for seed in args.seeds:
-        for name in (*args.variants, 'critic, too long'):
+        for name in args.variants:
             path = args.out/file_of(name, seed)
             if not path.exists(): continue
             model = make(name, start, bins)
@@ -243,8 +241,7 @@ def judge(args, start, bins, photos, regions, valid, net):
             if not name.startswith('classes'): line(name, seed, model); continue
             for t in (1., .38) if name == 'classes' else (.38,):
                 line(f'{name}, T = {t:g}', seed, model, partial(annealed_mean, centres=bins[0], temperature=t))
-            if name == 'classes': line(f'{name}, mode', seed, model, partial(most_likely, centres=bins[0]))
-    return dict(grey={o: float(np.mean([r[o] for r in grey])) for o in ('psnr', 'ciede2000', 'lpips', 'real_colourfulness')}, lines=lines)
+    return dict(judged_on=len(photos), grey={o: float(np.mean([r[o] for r in grey])) for o in ('psnr', 'ciede2000', 'lpips', 'real_colourfulness')}, lines=lines)
 
 
 def hues(model, valid, regions, decode):
@@ -264,7 +261,7 @@ def facts(args):
     commit = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cwd=here, capture_output=True, text=True).stdout.strip()
     return dict(machine=f'one thread of a busy {platform.machine()} CPU, no GPU', torch=torch.__version__, commit=commit,
                 date=time.strftime('%Y-%m-%d'), photos_each=args.photos_each,
-                passes=args.passes, batch=BATCH, size=SIZE, judged_at=JUDGED, judged_on=args.judged)
+                passes=args.passes, batch=BATCH, size=SIZE, judged_at=JUDGED)
 
 
 def main():
@@ -278,8 +275,9 @@ def main():
     parser.add_argument('--variants', nargs='+', default=list(VARIANTS))
     parser.add_argument('--photos-each', type=int, default=6400)
     parser.add_argument('--passes', type=int, default=1)
-    parser.add_argument('--judged', type=int, default=60, help='held-out photos to judge on')
+    parser.add_argument('--judged', type=int, default=24, help='held-out photos to judge on')
     parser.add_argument('--regions-of', type=Path, help='photos that benchmarks/valid_regions.json labels')
+    parser.add_argument('--judge-only', action='store_true', help='train nothing, judge what there is')
     parser.add_argument('--to', type=Path, default=Path(__file__).with_suffix('.json'))
     args = parser.parse_args()
     torch.set_num_threads(1)
