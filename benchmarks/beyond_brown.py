@@ -22,7 +22,8 @@ from torchvision.models.alexnet import AlexNet
 from choices import SHARE  # beside this file
 from colorizer.evaluation.benchmark import check_hue, load_regions, photos_to_judge, summarise
 from colorizer.evaluation import metrics
-from colorizer.evaluation.metrics import ciede2000, colourfulness, grey_input, lpips_measure, psnr
+from colorizer.evaluation.metrics import ciede2000, colourfulness, grey_input, psnr
+from colorizer.evaluation.network_measures import lpips_measure
 from colorizer.inference.colour import compose, fit_gamut
 from colorizer.inference.disk import write_whole
 from colorizer.training.architecture import ColorUnet, ycbcr_to_rgb
@@ -241,7 +242,7 @@ def judge(args, start, bins, photos, regions, valid, net):
             if not name.startswith('classes'): line(name, seed, model); continue
             for t in (1., .38) if name == 'classes' else (.38,):
                 line(f'{name}, T = {t:g}', seed, model, partial(annealed_mean, centres=bins[0], temperature=t))
-    means = {o: float(np.mean([r[o] for r in grey])) for o in ('psnr', 'ciede2000', 'lpips', 'real_colourfulness')}
+    means = {o: float(np.mean([r[o] for r in grey])) for o in ('psnr', 'ciede2000', 'real_colourfulness')}
     return dict(judged_on=len(photos), grey=means, lines=lines)
 
 
@@ -293,7 +294,7 @@ def main():
     named = {r.file for r in regions}
     valid = photos_to_judge([p for p in sorted(args.regions_of.iterdir()) if p.name in named], JUDGED, print) if regions else []
     found = judge(args, start, bins, photos_to_judge(held[64:64+args.judged], JUDGED, print), regions, valid, net)
-    logs = {p.stem: json.loads(p.read_text()) for p in sorted(args.out.glob('*.json'))}
+    logs = {p.stem: json.loads(p.read_text()) for p in sorted(args.out.glob('*_[0-9].json'))}
     short = lambda v: [round(float(o), 4) for o in v]
     joint = {k: dict(joint=[{a: round(b, 4) for a, b in o.items()} for o in v['joint']], critic=short(v['critic']), chosen=v['chosen'])
              for k, v in logs.items() if 'joint' in v}
