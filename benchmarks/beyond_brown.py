@@ -27,7 +27,7 @@ from colorizer.evaluation.network_measures import lpips_measure
 from colorizer.inference.colour import compose, fit_gamut
 from colorizer.inference.disk import write_whole
 from colorizer.training.architecture import ColorUnet, ycbcr_to_rgb
-from colorizer.training.classes import ClassDecoder, annealed_mean, class_loss, colour_share, rebalance, used_colours
+from colorizer.training.classes import ClassDecoder, annealed_mean, class_loss, class_shares, rebalance, used_colours
 from colorizer.training.critic import PatchCritic, critic_loss, fit_against, fit_batches
 from colorizer.training.data import colour_dls, split_photos
 from colorizer.training.export import model_from_onnx
@@ -142,7 +142,7 @@ def train_all(args, start, photos, held_photos, net):
     if not (args.out/'bins.safetensors').exists():
         few = colours(photos[:1500])
         centres = used_colours(few)
-        save_file(dict(centres=centres, share=colour_share(few, centres)), args.out/'bins.safetensors')
+        save_file(dict(centres=centres, share=class_shares(few, centres)), args.out/'bins.safetensors')
     bins = tuple(load_file(args.out/'bins.safetensors')[k] for k in ('centres', 'share'))
     print(len(bins[0]), 'classes', flush=True)
     if not (kept := args.out/'seen.pt').exists():

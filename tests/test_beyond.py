@@ -8,7 +8,7 @@ torch = pytest.importorskip('torch')
 from torch import nn
 
 from colorizer.training.architecture import create_unet, ycbcr_to_rgb
-from colorizer.training.classes import (annealed_mean, class_loss, class_unet, colour_share, entropy, most_likely, rebalance,
+from colorizer.training.classes import (annealed_mean, class_loss, class_unet, class_shares, entropy, most_likely, rebalance,
                                         soft_encode, used_colours)
 from colorizer.training.critic import PatchCritic, critic_loss, fit_against, fit_batches, fooling_loss
 from colorizer.training.export import export_onnx, model_from_onnx
@@ -79,7 +79,7 @@ def test_rebalancing_is_the_papers():
     raw = np.array([1/(.45+.25), 1/(.05+.25)])
     assert np.allclose(w, raw/(raw*[.9, .1]).sum())
     torch.manual_seed(0)
-    share = colour_share(some_chroma(), GRID)
+    share = class_shares(some_chroma(), GRID)
     assert share.sum() == pytest.approx(1)
     for even in (.1, .5, 1.): assert (rebalance(share, even)*share).sum() == pytest.approx(1)
     assert torch.allclose(rebalance(share, 1.), torch.ones(len(GRID)))

@@ -47,7 +47,7 @@ from .monitor import batch_psnr, colour, plot_history, read_history, to_arrays
 from .loss import FeatureLoss
 from .vgg import LossError, vgg_features
 from .options import RECIPE_OPTIONS, STAGE_OPTIONS, add_train
-from .recipe import fit_batches, photo_squares, progressive_resizing, size_grid
+from .recipe import limit_batches, photo_squares, progressive_resizing, size_grid
 from .run_report import write_report
 from .stages import GENTLE, RECIPES, Recipe, Stage, gentle, in_words
 from .weights import UnetError
@@ -446,7 +446,7 @@ def _train(args, recipe, sources, test, model, loss, saved):
     folder = RunFolder(args.out)
     photos = _photos_of(args, sources, test, folder)
     train, valid = photos(recipe.stages[0].size)
-    if not args.stage_bs: recipe = replace(recipe, stages=tuple(fit_batches(recipe.stages, len(train), num_processes())))
+    if not args.stage_bs: recipe = replace(recipe, stages=tuple(limit_batches(recipe.stages, len(train), num_processes())))
     _settle(args, recipe, model, train, valid, device, half, folder)
     loss_options = {k: getattr(recipe, k) for k in RECIPE_OPTIONS if k not in ('arch', 'head')}
     # no paths: weights travel
