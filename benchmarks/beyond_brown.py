@@ -140,7 +140,7 @@ def file_of(name, seed): return f"{name.replace(', ', '_').replace(' ', '_')}_{s
 def train_all(args, start, photos, held_photos, net):
     "Decoders and logs in the run's folder"
     if not (args.out/'bins.safetensors').exists():
-        few = colours(photos[:1500])
+        few = colours(photos[:2000])
         centres = used_colours(few)
         save_file(dict(centres=centres, share=class_shares(few, centres)), args.out/'bins.safetensors')
     bins = tuple(load_file(args.out/'bins.safetensors')[k] for k in ('centres', 'share'))
