@@ -242,7 +242,7 @@ def judge(args, start, bins, photos, regions, valid, net):
             if not name.startswith('classes'): line(name, seed, model); continue
             for t in (1., .38) if name == 'classes' else (.38,):
                 line(f'{name}, T = {t:g}', seed, model, partial(annealed_mean, centres=bins[0], temperature=t))
-    means = {o: float(np.mean([r[o] for r in grey])) for o in ('psnr', 'ciede2000', 'real_colourfulness')}
+    means = {o: float(np.mean([r[o] for r in grey])) for o in ('psnr', 'ciede2000', 'lpips', 'real_colourfulness')}
     return dict(judged_on=len(photos), grey=means, lines=lines)
 
 
