@@ -352,7 +352,8 @@ def test_hdr_keeps_its_mastering_display_and_light_level(light, target, tmp_path
     said = []
     for path in (clip, out):
         with av.open(str(path)) as o: frame = next(o.decode(video=0))
-        said.append({s.type.name: bytes(s) for s in frame.side_data if s.type.name in ('MASTERING_DISPLAY_METADATA', 'CONTENT_LIGHT_LEVEL')})
+        names = 'MASTERING_DISPLAY_METADATA', 'CONTENT_LIGHT_LEVEL'
+        said.append({s.type.name: bytes(s) for s in frame.side_data if s.type.name in names})
         assert mastering(frame) == ':'.join(light)
     assert said[0] == said[1] and notes == []
 
@@ -360,7 +361,8 @@ def test_hdr_keeps_its_mastering_display_and_light_level(light, target, tmp_path
 def test_hdr_in_eight_bits_keeps_its_light(tmp_path, colorizer):
     clip, params = tmp_path/'film.mkv', ':'.join(LIGHT).replace('master-', 'mastering-').replace('max-cll', 'cll')
     write(clip, pan(n=3), options={'crf': '8', 'x264-params': params})
-    with av.open(str(colorize_video(clip, tmp_path/'out.mkv', colorizer))) as o: assert mastering(next(o.decode(video=0))) == ':'.join(LIGHT)
+    with av.open(str(colorize_video(clip, tmp_path/'out.mkv', colorizer))) as o:
+        assert mastering(next(o.decode(video=0))) == ':'.join(LIGHT)
 
 
 def test_hdr_that_changes_with_the_scene_is_missed_aloud():

@@ -139,6 +139,7 @@ def class_unet(
     temperature: float = TEMPERATURE,
 ) -> ColorUnet:
     "A copy of `model` with a class head in place of its last layer. Raises `UnetError` if it has another decoder or head"
-    if model.head != 'chroma' or not isinstance(model.decoder, NarrowDecoder): raise UnetError('classes need a narrow decoder and a chroma head')
+    if model.head != 'chroma' or not isinstance(model.decoder, NarrowDecoder):
+        raise UnetError('classes need a narrow decoder and a chroma head')
     decoder = ClassDecoder(model.decoder, centres, share, temperature)
     return ColorUnet(copy.deepcopy(model.encoder), decoder, 'chroma', model.config | dict(head='classes'))
