@@ -11,6 +11,13 @@ from sphinx.util import logging
 log = logging.getLogger(__name__)
 
 
+def within(node, *kinds):
+    "Whether one of the nodes around `node` is of these kinds: a link in a link is no HTML"
+    while node := node.parent:
+        if isinstance(node, kinds): return True
+    return False
+
+
 class BacktickLinks(SphinxPostTransform):
     "A name of the library in backticks leads to its place in the reference"
     default_priority = 5  # before references are resolved
@@ -20,7 +27,7 @@ class BacktickLinks(SphinxPostTransform):
         if not self.env.docname.startswith(('course/', 'library/', 'essays/', 'api/', 'guides/', 'start')): return
         symbols = self.env.colorizer_symbols
         for node in list(self.document.findall(nodes.literal)):
-            if isinstance(node.parent, (nodes.reference, addnodes.pending_xref, nodes.title)) or 'xref' in node['classes']: continue
+            if 'xref' in node['classes'] or within(node, nodes.reference, addnodes.pending_xref, nodes.title): continue
             name = node.astext().removesuffix('()')
             target = self.target(name, symbols)
             if target is None: continue
@@ -59,6 +66,8 @@ def finish_page(app, pagename, templatename, context, doctree):
             return '<span class="sig-lines">' + re.sub(r'<(/?)dd>', lambda o: '</span>' if o[1] else '<span class="sig-line">',
                                                        m[1]) + '</span>'
         context['body'] = re.sub(r'(?s)<dl>\n(<dd>(?:(?!<dt|<dl).)*?)</dl>', lines, body)
+    # MyST-NB gives a folded cell a label that hides what is written on it
+    context['body'] = context.get('body', '').replace('<summary aria-label="Toggle hidden content">', '<summary>')
     if doctree is not None:
         lead = re.search(r'<p class="lead">(.*?)</p>', body, re.S)
         if lead: context['description'] = ' '.join(re.sub(r'<[^>]+>', '', lead[1]).split())
