@@ -64,7 +64,8 @@ def test_facts_go_along_and_training_can_go_on(weights, tmp_path):
     out = tmp_path/'mine.onnx'
     assert main(['export', str(path), str(out), '--float32']) == 0
     facts = {p.key: p.value for p in onnx.load(out).metadata_props}
-    assert facts['colorizer.format'] == '1' and json.loads(facts['colorizer.facts']) == {'seed': 7, 'photos': 'made up'}
+    assert facts['colorizer.format'] == '1' and json.loads(facts['colorizer.facts']) == {
+        'seed': 7, 'photos': 'made up', 'strength': 1.}
     again, x = model_from_onnx(out), torch.rand(1, 1, 64, 64)
     torch.testing.assert_close(again.chroma(x), model.chroma(x), atol=1e-4, rtol=1e-3)
     again.train()(x).sum().backward()

@@ -63,7 +63,7 @@ def test_the_wheel_holds_what_it_needs_and_nothing_else(wheel):
     photos = {f'colorizer/photos/{p.name}' for p in sample_photos().values()} | {'colorizer/photos/README.md'}
     models = {f'colorizer/models/{p.name}' for p in (here/'models').iterdir()}
     pages = {f'colorizer/pages/{p.name}' for p in (here/'pages').iterdir()}
-    assert {Path(o).suffix for o in pages} == {'.html', '.css', '.js'}
+    assert {Path(o).suffix for o in pages} == {'.css', '.js'}
     assert {'colorizer/__init__.py', 'colorizer/__main__.py', 'colorizer/inference/photo.py', 'colorizer/training/recipe.py',
             'colorizer/cli.py'} <= modules
     assert 'colorizer/models/default.onnx' in models and {Path(o).suffix for o in models} <= {'.onnx', '.safetensors', '.md', '.json'}
