@@ -44,11 +44,14 @@ not_root:
 course: not_root $(VENV)/.dev
 	@$(BIN)/colorizer course
 
+# How many notebooks and tests run at a time; 1 needs less memory.
+PROCESSES ?= 2
+
 test: $(VENV)/.dev
 	@echo "• running the notebooks"
-	@$(THREADS) $(BIN)/python tools/peak.py $(BIN)/python tools/run_notebooks.py
+	@$(THREADS) $(BIN)/python tools/peak.py $(BIN)/python tools/run_notebooks.py --workers $(PROCESSES)
 	@echo "• running the tests"
-	@$(THREADS) $(BIN)/python tools/peak.py $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder tests
+	@$(THREADS) $(BIN)/python tools/peak.py $(BIN)/python -m pytest -q -rs -n $(PROCESSES) --dist loadfile --no-loadscope-reorder tests
 
 docs: $(VENV)/.dev
 	@$(THREADS) $(BIN)/python docs/build.py

@@ -344,7 +344,7 @@ def test_a_missing_extra_is_named(colorizer, grey):
     one_line(colorizer('train', '.', '--out', 'run'), 'pip install "unet-colorizer[train]"')
     one_line(colorizer('evaluate', 'grey.jpg'), 'pip install "unet-colorizer[evaluate]"')
     one_line(colorizer('export', 'best.safetensors', 'model.onnx'), 'pip install "unet-colorizer[train]"')
-    one_line(colorizer('data', 'prepare', '.', '--cache', 'c', '--size', '64'), 'has no colour')  # needs no extra: it gets as far as the photo
+    one_line(colorizer('data', 'prepare', '.', '--cache', 'c', '--size', '64'), 'has no colour')  # needs no extra
     one_line(colorizer('archive', '.', 'out', blocked=['fsspec', 'ray', 'pyarrow']), 'pip install "unet-colorizer[archive]"')
     one_line(colorizer('grey.jpg', blocked=['onnxruntime']), 'pip install "unet-colorizer"')
 
