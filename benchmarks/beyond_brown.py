@@ -1,6 +1,7 @@
 r"""Regression, colour classes and a critic: the same encoder, decoder, photos and number of steps, two seeds, one table.
 
-    python benchmarks/beyond_brown.py PHOTOS --out RUN --alexnet alexnet_features.safetensors [--regions-of VALID_PHOTOS]
+    python benchmarks/beyond_brown.py PHOTOS --out RUN --alexnet alexnet_features.safetensors --vgg vgg16_features.safetensors \
+        [--regions-of VALID_PHOTOS]
 
 All variants begin from the model that ships. Its encoder is frozen, so each photo's features are computed once and every variant learns
 from them. The critic's steps count: half of its budget is regression, a quarter goes to the critic alone, and a quarter to both together.
@@ -28,15 +29,17 @@ from colorizer.inference.colour import compose, fit_gamut
 from colorizer.inference.disk import write_whole
 from colorizer.training.architecture import ColorUnet, ycbcr_to_rgb
 from colorizer.training.classes import ClassDecoder, annealed_mean, class_loss, class_shares, rebalance, used_colours
+from colorizer.training.command import make_loss
 from colorizer.training.critic import PatchCritic, critic_loss, fit_against, fit_batches
 from colorizer.training.data import colour_dls, split_photos
 from colorizer.training.export import model_from_onnx
 from colorizer.training.loss import relative_loss, to_chroma
 from colorizer.training.monitor import batch_psnr, colour_share as share_of_colour
 from colorizer.training.photo_cache import prepare
+from colorizer.training.stages import RECIPES
 
 SIZE, KEPT, BATCH, JUDGED = 64, 32, 16, 96  # pixels of a crop, photos kept together and in a batch, short side of what is judged
-VARIANTS = 'relative', 'classes', 'critic', 'critic, too fast', 'classes, not rebalanced', 'pixels'
+VARIANTS = 'relative', 'article', 'classes', 'critic', 'critic, too fast', 'classes, not rebalanced', 'pixels'  # article: its own loss
 
 
 @lru_cache(None)
@@ -97,7 +100,11 @@ def watcher(painter, held, net, log, keep):
     return look
 
 
-def train(name, start, data, steps, seed, bins, held, net):
+@lru_cache(None)
+def article_loss(vgg): return make_loss(RECIPES['article'], vgg)  # pixels, VGG-16 features and Gram matrices
+
+
+def train(name, start, data, steps, seed, bins, held, net, vgg):
     "One variant: its decoder, and what it said on the way"
     torch.manual_seed(seed)
     centres, share = bins
@@ -111,7 +118,7 @@ def train(name, start, data, steps, seed, bins, held, net):
         log = fit_batches(params, feed, steps, lambda x, rgb: class_loss(decoder.logits(x[1]), half(rgb), centres, weights))
         return decoder, dict(loss=log)
     painter = Painter(copy.deepcopy(start.decoder))
-    loss = nn.functional.l1_loss if name == 'pixels' else relative_loss
+    loss = nn.functional.l1_loss if name == 'pixels' else article_loss(vgg) if name == 'article' else relative_loss
     regress = lambda x, rgb: loss(painter(x), rgb)
     if 'critic' not in name: return painter.decoder, dict(loss=fit_batches(painter.parameters(), feed, steps, regress))
     log, critic, kept, joint = dict(loss=fit_batches(painter.parameters(), feed, steps//2, regress), joint=[]), PatchCritic(), [], steps//4
@@ -155,7 +162,7 @@ def train_all(args, start, photos, held_photos, net):
         steps = args.passes*len(data)*KEPT//BATCH
         for name in todo:
             t, cpu = time.time(), time.process_time()
-            decoder, log = train(name, start, data, steps, seed, bins, held, net)
+            decoder, log = train(name, start, data, steps, seed, bins, held, net, args.vgg)
             log |= dict(seconds=round(time.process_time()-cpu), steps=steps)
             write_whole(args.out/f'{file_of(name, seed)[:-12]}.json', json.dumps(log))
             save_file({k: v.contiguous() for k, v in decoder.state_dict().items()}, args.out/file_of(name, seed))
@@ -271,6 +278,7 @@ def main():
     parser.add_argument('photos', nargs='+', type=Path)
     parser.add_argument('--out', type=Path, required=True)
     parser.add_argument('--alexnet', type=Path, required=True, help="AlexNet's ImageNet convolutions, .safetensors")
+    parser.add_argument('--vgg', type=Path, required=True, help="VGG-16's, for the article's loss")
     parser.add_argument('--cache', type=Path)
     parser.add_argument('--cached-size', type=int, default=SIZE, help='size for which the cache was prepared (default: 64)')
     parser.add_argument('--seeds', nargs='+', type=int, default=[1, 2])
@@ -294,7 +302,7 @@ def main():
     named = {r.file for r in regions}
     valid = photos_to_judge([p for p in sorted(args.regions_of.iterdir()) if p.name in named], JUDGED, print) if regions else []
     found = judge(args, start, bins, photos_to_judge(held[64:64+args.judged], JUDGED, print), regions, valid, net)
-    logs = {p.stem: json.loads(p.read_text()) for p in sorted(args.out.glob('*_[0-9].json'))}
+    logs = {p.stem: json.loads(p.read_text()) for p in sorted(args.out.glob('*_[0-9].json')) if 'judged' not in p.stem}
     short = lambda v: [round(float(o), 4) for o in v]
     joint = {k: dict(joint=[{a: round(b, 4) for a, b in o.items()} for o in v['joint']], critic=short(v['critic']), chosen=v['chosen'])
              for k, v in logs.items() if 'joint' in v}
