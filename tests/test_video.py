@@ -371,7 +371,7 @@ def test_hdr_that_changes_with_the_scene_is_missed_aloud():
     frames = Frames('film.mkv')
     assert not _changing_light(frame('SEI_UNREGISTERED')) and frame_notes(frames) == []
     frames.changing = _changing_light(frame('DYNAMIC_HDR_PLUS')) and _changing_light(frame('DOVI_METADATA'))
-    assert frame_notes(frames) == ['HDR10+ or Dolby Vision: its data on each scene left out, its static HDR kept']
+    assert frame_notes(frames) == ['HDR10+ or Dolby Vision: the data on each scene left out, the static HDR data kept']
 
 
 def fields(path, n=6):
@@ -578,7 +578,7 @@ def broken(tmp_path):
 
 @pytest.mark.parametrize('name, why',
                          [('none.mp4', 'no such file'), ('empty.mp4', 'not a clip'), ('text.mp4', 'not a clip'), ('cut.mp4', 'not a clip'),
-                          ('sound.mp4', 'no picture'), ('rubbish.mp4', 'no frame in it that can be read')])
+                          ('sound.mp4', 'no picture'), ('rubbish.mp4', 'no frame in it can be read')])
 def test_broken_clips_are_one_line(name, why, tmp_path, capfd):
     broken(tmp_path)
     before = sorted(tmp_path.iterdir())

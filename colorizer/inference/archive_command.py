@@ -16,32 +16,32 @@ from .terminal import between, only_our_words, say
 def add_archive(
     parser: argparse.ArgumentParser,
 ) -> None:
-    "The options of `colorizer archive`"
-    parser.description = ('Colour a large collection with several processes, on this machine or on a Ray cluster. Photos that have a '
-        'result are skipped;\n'
-                          'processes that die are replaced; after Ctrl-C or a crash, the same command resumes the work. Results keep the '
-                          'folders and names of the photos.')
+    "Add the options of `colorizer archive` to its parser."
+    parser.description = ('Colour a large collection with several processes, on this machine or on a Ray cluster.\n'
+        'Photos that already have a result are skipped, and processes that die are replaced.\n'
+        'After Ctrl-C or a crash, the same command resumes the work.\n'
+        'Results keep the folders and names of the photos.')
     parser.add_argument('src', metavar='SRC', help='where the photos are, with all subfolders: a path or a URL (s3://museum/scans)')
-    parser.add_argument('dst', metavar='DST', help='where the results go, a path or a URL, with a table of what became of each photo')
+    parser.add_argument('dst', metavar='DST', help='where the results go, with a table of what became of each photo: a path or a URL')
     add_look(parser)
     many = between(int, 1, 100_000)
     parser.add_argument('--address', metavar='HOST:PORT',
-        help='a Ray cluster to work on, or auto for the one that this machine belongs to (default: this machine alone)')
+        help='address of the Ray cluster to work on, or auto for the one that this machine belongs to (default: this machine alone)')
     parser.add_argument('--min-workers', type=many, metavar='N',
         help='processes to keep running at all times (default: 1 on a cluster, else all)')
-    parser.add_argument('--max-workers', type=many, metavar='N', help='processes at most (default: one for each core)')
-    parser.add_argument('--threads', type=many, default=1, metavar='N', help='threads of the network in each process (default: 1)')
+    parser.add_argument('--max-workers', type=many, metavar='N', help='largest number of processes (default: one for each core)')
+    parser.add_argument('--threads', type=many, default=1, metavar='N', help='threads that the network uses in each process (default: 1)')
     parser.add_argument('--retries', type=between(int, 0, 100), default=2, metavar='N',
-        help='how often to try again after an error of the file system, or the death of a process (default: 2)')
+        help='how often to try again after a file system error or when a process dies (default: 2)')
     parser.add_argument('--skip-colour', action='store_true', help='skip photos that are already in colour')
     parser.add_argument('--max-pixels', type=between(int, 1, 10**12), metavar='N',
-        help='largest photo that is opened (default: 178,956,970 pixels)')
-    parser.add_argument('--json', action='store_true', help='for scripts: print one JSON object per photo instead of the path of the table')
-    parser.add_argument('-f', '--force', action='store_true', help='colour all photos again, and replace whatever is there')
+        help='size of the largest photo to open, in pixels (default: 178,956,970)')
+    parser.add_argument('--json', action='store_true', help='for scripts: print a JSON object for each photo, not the path of the table')
+    parser.add_argument('-f', '--force', action='store_true', help='colour all photos again, and replace any existing file')
 
 # %% ../../nbs/library/archive_command.ipynb #1092a503
 class _Pace:
-    "How far a long run has got and how long it will still take: a bar in a terminal, else a line each minute"
+    "Show how far a long run has got and how long it will still take: a bar in a terminal, else a line each minute"
     def __init__(self, total, every=60):
         self.total, self.every, self.n, self.start, self.bar = total, every, 0, time.monotonic(), None
         self.said = self.start
@@ -62,7 +62,7 @@ class _Pace:
 
 # %% ../../nbs/library/archive_command.ipynb #1be9db37
 def _told(row, dst):
-    "What `--json` prints: as for a folder"
+    "What `--json` prints for a row, in the plain command's format"
     out = dict(photo=row['path'], status=row['status'], seconds=row['seconds'] or 0.)
     if row['status'] == 'failed': return out | dict(error=row['reason'])
     if row['sha256']: out |= dict(out=f'{dst.rstrip("/")}/{row["result"]}', sha256=row['sha256'])
@@ -71,7 +71,7 @@ def _told(row, dst):
 
 # %% ../../nbs/library/archive_command.ipynb #11b7d940
 def _each_row(archive, args, tell):
-    "Work until everything is done, with a word on how far that is; calls `tell` with the row of each photo"
+    "Work until everything is done, and show the progress; calls `tell` with the row of each photo"
     from colorizer.inference.archive import cores
     most, pace = args.max_workers or (None if args.address else cores()), _Pace(len(archive.todo))
     try:
@@ -79,12 +79,12 @@ def _each_row(archive, args, tell):
             if row['status'] != 'done before' or row['seconds']: pace.step()
             tell(row)
     except KeyboardInterrupt:
-        say('what is done is kept. The same command resumes the work')
+        say('finished photos are kept. The same command resumes the work')
         raise
     finally: pace.close()
 
 def _sum_up(tally, table):
-    "Notes and counts, and the first twenty reasons for failure; the others are in the table"
+    "Print the notes, the counts and the first twenty reasons for failure; the others are in the table"
     tally.say_notes()
     tally.say_counts('no photos there')
     for o in tally.failed[:20]: say(o)
@@ -92,9 +92,9 @@ def _sum_up(tally, table):
 
 # %% ../../nbs/library/archive_command.ipynb #c69501fb
 def run_archive(
-    args: argparse.Namespace,  # what the parser of `add_archive` understood
+    args: argparse.Namespace,  # from the parser that `add_archive` filled
 ) -> int:  # exit status
-    "`colorizer archive`: 0 if all went well, 1 if a photo failed"
+    "Run `colorizer archive`. Returns 0 if all went well, 1 if a photo failed."
     from colorizer.inference.archive import TABLE, ArchiveRun
     archive = ArchiveRun(args.src, args.dst, args.model, args.skip_colour, args.force, args.max_pixels, args.retries,
         size=args.size, saturation=args.saturation, providers=args.device, threads=args.threads)
