@@ -72,7 +72,7 @@ def one(name, plan, seed, args, train, valid):
     out.mkdir(parents=True, exist_ok=True)
     set_seed(seed, reproducible=True)
     model, begun = create_unet('mobilenet_v2', weights=args.encoder_weights), time.monotonic()
-    photos = {s.size: split_photos(prepare(args.photos, args.cache or args.out/'cache', s.size), .05, 42) for s in plan}
+    photos = {s.size: split_photos(prepare(args.photos, args.cache or args.out/'cache', args.cached_size or s.size), .05, 42) for s in plan}
     progressive_resizing(plan, lambda size: photos[size], model, out, seed=seed)
     best = load_weights(out/f'{plan[-1].size}px.safetensors')
     result = dict(name=name, seed=seed, budget=pixels(plan),
@@ -98,16 +98,18 @@ def main():
     parser.add_argument('photos', nargs='+', type=Path)
     parser.add_argument('--out', type=Path, required=True)
     parser.add_argument('--cache', type=Path)
+    parser.add_argument('--cached-size', type=int, help='one prepared size for all stages (default: that of each stage)')
+    parser.add_argument('--variants', nargs='+', choices=list(stages(1)), default=list(stages(1)))
     parser.add_argument('--encoder-weights', type=Path, required=True)
     parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2])
     parser.add_argument('--measure', type=int, nargs='+', default=[128, 256], help='sizes at which to measure')
     parser.add_argument('--scale', type=float, default=1., help='multiplies the budget')
     args = parser.parse_args()
-    train, valid = split_photos(prepare(args.photos, args.cache or args.out/'cache', max(args.measure)), .05, 42)
+    train, valid = split_photos(prepare(args.photos, args.cache or args.out/'cache', args.cached_size or max(args.measure)), .05, 42)
     grey = {str(s): measure(None, valid, s) for s in args.measure}
     results = []
     for seed in args.seeds:
-        for name, plan in stages(args.scale).items():
+        for name, plan in ((k, v) for k, v in stages(args.scale).items() if k in args.variants):
             results.append(one(name, plan, seed, args, train, valid))
             (args.out/'results.json').write_text(json.dumps(dict(grey=grey, results=results), indent=1))
             (args.out/'table.md').write_text(table(results, grey, args.measure) + '\n')
