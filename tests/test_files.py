@@ -639,8 +639,8 @@ def test_kinds_of_tiff_that_cannot_be_read_are_named(command, tmp_path):
             or '32' in stderr[0]), stderr
 
 
-@pytest.mark.parametrize('a', [y16().astype('>u2'), y16().astype(np.int32), y16().astype(np.uint32), y16().astype(np.int64), (y16() >> 1).astype(np.int16), y16()/65535,
-    y32().astype(np.float16),])
+@pytest.mark.parametrize('a', [y16().astype('>u2'), y16().astype(np.int32), y16().astype(np.uint32), y16().astype(np.int64), y16()/65535,
+    (y16() >> 1).astype(np.int16), y32().astype(np.float16)])
 def test_arrays_of_any_type(tiny, a):
     got, want = tiny.colorize(a), tiny.colorize(y16())
     assert abs(luma(np.asarray(got)) - luma(np.asarray(want))).max()*255 < 2 and 100 < luma(np.asarray(got)).mean()*255 < 150
