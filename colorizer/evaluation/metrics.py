@@ -22,7 +22,7 @@ from ..inference.photo import PhotoError, open_photo, to_rgb_array
 def _called(photo): return photo if isinstance(photo, (str, os.PathLike)) else 'photo'
 
 def truth_of(
-    photo: str | os.PathLike | Image.Image | np.ndarray,  # anything `colorizer.photo.open_photo` takes
+    photo: str | os.PathLike | Image.Image | np.ndarray,  # anything `colorizer.inference.photo.open_photo` takes
     size: int = 256,  # short side of the result in pixels; a smaller photo stays as it is
 ) -> np.ndarray:    # uint8 RGB [H,W,3]
     "The photo as the protocol sees it: whole, shrunk with Lanczos to a short side of `size`, 8-bit RGB"
@@ -42,7 +42,7 @@ def grey_input(
 
 # %% ../../nbs/course/09_evaluation.ipynb #4aabea75
 def _check(pred, truth):
-    "A `ValueError` that says what is wrong, unless both are uint8 RGB arrays of one size"
+    "Raise a `ValueError` that says what is wrong, unless both are uint8 RGB arrays of one size"
     for name, a in dict(prediction=pred, truth=truth).items():
         if not isinstance(a, np.ndarray) or a.dtype != np.uint8 or a.ndim != 3 or a.shape[2] != 3:
             got = f'{a.dtype} {list(a.shape)}' if isinstance(a, np.ndarray) else type(a).__name__

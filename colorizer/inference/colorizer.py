@@ -91,7 +91,7 @@ def predict_chroma(self: Colorizer,
 @patch
 def colorize_array(self: Colorizer,
     pixels: np.ndarray,  # grey [H,W] or RGB [H,W,3], uint8 or uint16, of which the luma counts
-    chroma: np.ndarray | None = None,  # [h,w,2] if it is known already; from the network if None
+    chroma: np.ndarray | None = None,  # [h,w,2] if you know it already; from the network if None
     hints: list | tuple = (),  # list of (x, y, colour), see `hint_list`
     halved: bool = False,  # of grey uint8: one chroma for each 2×2 pixels, see `merge_halved`
 ) -> np.ndarray:  # RGB [H,W,3], of the type of `pixels`
@@ -99,7 +99,7 @@ def colorize_array(self: Colorizer,
     if pixels.dtype not in (np.uint8, np.uint16):
         raise PhotoError(f'pixels of type {pixels.dtype}: give uint8 or uint16, or use `colorize`')
     size = pixels.shape[1::-1]
-    hint_list(hints, size)  # what is wrong with them should show before the work
+    hint_list(hints, size)  # an error in them should show before the work
     small = _small_luma(pixels, render_size(*size, self.size) if chroma is None else chroma.shape[1::-1], self.threads)
     if chroma is None: chroma, = self._run([small])
     if len(hints): chroma = apply_hints(chroma, small, hints, size)
@@ -138,7 +138,7 @@ def _picture(rgb, alpha, profile=b''):
 def colorize_batch(self: Colorizer,
     photos: Iterable,  # any number of them, each whatever `colorize` takes
     batch: int = 8,  # the most that go through the network at once
-    errors: str = 'raise',  # 'raise': a photo that fails ends it, after the ones before; 'return': its error takes the place of its result
+    errors: str = 'raise',  # 'raise': the first error ends it, after the results before it; 'return': an error takes the place of a result
 ) -> Iterator:  # yields Pillow images
     "Photos in colour, one after another, in order. Only a few are in memory at any time."
     group = []

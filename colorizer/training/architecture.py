@@ -24,7 +24,7 @@ from .weights import UnetError, _load, read_weights
 
 # %% ../../nbs/course/02_architecture.ipynb #4493a5bf
 def _dynamic_unet(state, n_out):
-    "fastai's DynamicUnet on a ResNet-34 (`state`: torchvision's layout) for one grey channel, as it comes"
+    "fastai's DynamicUnet, unchanged, on a ResNet-34 (`state`: torchvision's layout) for one grey channel"
     resnet = torchvision.models.resnet34(weights=None)
     if state is not None: _load(resnet, state, 'ResNet-34')
     body = create_body(resnet, n_in=1, pretrained=True, cut=-2)  # pretrained: the first layer's weights are summed, not drawn anew
@@ -32,7 +32,7 @@ def _dynamic_unet(state, n_out):
 
 # %% ../../nbs/course/02_architecture.ipynb #d6b04b2d
 class ResNetEncoder(nn.Module):
-    "The encoder of a DynamicUnet, giving the features that its cross connections take, and the last one"
+    "The encoder of a DynamicUnet. Returns the features that its cross connections take, and the last one"
     def __init__(self,
         layers: nn.Module,  # the encoder's layers in order
         taps: tuple,  # indices of the layers whose output is handed over
@@ -49,7 +49,7 @@ class ResNetEncoder(nn.Module):
 
 # %% ../../nbs/course/02_architecture.ipynb #a299e353
 class _Stored:
-    "Stands where DynamicUnet's hook was: holds the features for the next call only"
+    "Takes the place of DynamicUnet's hook: holds the features for the next call only"
     stored = None
 
 class DynamicDecoder(nn.Module):
@@ -110,7 +110,7 @@ class ColorUnet(nn.Module):
     def __init__(self,
         encoder: nn.Module,  # grey [N,1,H,W] → list of feature maps
         decoder: nn.Module,  # (feature maps, grey) → [N,2,H,W] or [N,3,H,W]
-        head: str = 'chroma',  # what the decoder gives: 'chroma' or 'rgb'
+        head: str = 'chroma',  # what the decoder predicts: 'chroma' or 'rgb'
         config: dict | None = None,  # what `create_unet` needs to build it again
     ):
         super().__init__()
@@ -169,7 +169,7 @@ def _parts(name, state, n_out, norm, tf_padding):
 
 # %% ../../nbs/course/02_architecture.ipynb #0a3a8ffd
 def create_unet(
-    name: str = 'efficientnet_lite2',  # that or 'mobilenet_v2' (narrow decoder), or 'resnet34' (fastai's DynamicUnet, the article's)
+    name: str = 'efficientnet_lite2',  # this or 'mobilenet_v2' (narrow decoder), or 'resnet34' (fastai's DynamicUnet, the article's)
     pretrained: bool = True,  # ImageNet weights for the encoder: from `weights`, else from their package, or downloaded by torchvision
     weights: str | Path | None = None,  # a local file in timm's (efficientnet_lite2) or torchvision's layout
     head: str = 'chroma',  # 'chroma': luma kept, (Cb, Cr) predicted; 'rgb': as in the article

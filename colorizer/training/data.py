@@ -32,7 +32,7 @@ def to_grey(
 # %% ../../nbs/course/01_data.ipynb #1e996c46
 class PhotoSet:
     "Photos as squares, uint8 `[size,size,3]`"
-    n_inp = 1  # of the batches, the first element is the input: fastai would find out with a batch of its own
+    n_inp = 1  # a batch has one input, its first element; without this line fastai would load a batch to find out
     def __init__(self,
         photos: list,  # Paths
         size: int,  # Side of the squares, in pixels

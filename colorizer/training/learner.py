@@ -52,7 +52,7 @@ def stage_rows(self: ColourLearner) -> list[dict]:
 
 @patch
 def best_loss(self: ColourLearner) -> float:
-    "The lowest validation loss of the present stage, that of the weights it began with included where these count"
+    "The lowest validation loss of the present stage; `start_loss`, of the weights it began with, counts too where it is set"
     return min([self.start_loss, *(h['valid_loss'] for h in self.stage_rows())])
 
 @patch
@@ -88,7 +88,7 @@ class Repeatable(Callback):
 
 @patch
 def restore_best(self: ColourLearner) -> None:
-    "Back to the stage's best weights, with a new optimiser: the running means of the old one belong to weights that came apart"
+    "Return to the stage's best weights, with a new optimiser: the running means of the old one belong to the weights given up"
     if self.best is None: return
     self.model.load_state_dict(self.best)
     self.create_opt()
@@ -98,7 +98,7 @@ def colour_learner(
     dls: DataLoaders,  # from `colour_dls`
     model: ColorUnet,  # from `create_unet` or `load_weights`
     loss: FeatureLoss | None = None,  # a `FeatureLoss`; None: its pixel and chroma parts only
-    cbs: list | tuple = (),  # more callbacks
+    cbs: list | tuple = (),  # further callbacks
     seed: int = 42,  # of order, crops and augmentation
     history: list | tuple = (),  # rows of epochs that went before
     stage: int = 1,  # which stage of a run this is
@@ -106,7 +106,7 @@ def colour_learner(
     **kwargs: object,  # to fastai's Learner
 ) -> ColourLearner:
     "A fastai Learner for colouring, its parameters in three groups"
-    model = model.to(memory_format=torch.channels_last)  # convolutions on a CPU are faster so
+    model = model.to(memory_format=torch.channels_last)  # a CPU convolves faster in this layout
     for p in model.parameters(): p.grad = None  # a frozen layer with a gradient left over would still be stepped
     cbs = [LossParts(history, stage), GradientClip(1.), Rates(), Repeatable(seed), BatchNormRules(), KeepBest(), *cbs]
     learn = ColourLearner(dls, model, loss_func=loss or FeatureLoss(), splitter=unet_splitter, wd=1e-2, train_bn=False, cbs=cbs, **kwargs)
@@ -123,7 +123,7 @@ def fit_stage(
     with learn.no_bar(), learn.no_logging():
         while plan := next_epoch(stage, learn.stage_rows(), learn.start_loss):
             learn.plan = plan
-            if plan.from_best and not learn.dls.train.skip: learn.restore_best()  # in the middle of an epoch that has been done already
+            if plan.from_best and not learn.dls.train.skip: learn.restore_best()  # in the middle of an epoch, it has been done already
             if not learn.opt: learn.create_opt()
             # not `learn.freeze`: that forgets the optimiser's running means
             learn.opt.freeze_to(-1 if plan.frozen else 0 if stage.early else 1)

@@ -90,22 +90,22 @@ def _per_layer(name, weights, layers):
 _BASES = {'l1': F.l1_loss, 'mse': F.mse_loss}
 
 class FeatureLoss(nn.Module):
-    """Pixel, chroma, relative, VGG feature and Gram losses, each in units of what the photo left grey costs; call it with (pred, target),
+    """Pixel, chroma, relative, VGG feature and Gram losses, each divided by its value for photos left grey. Call it with (pred, target),
     RGB `[N,3,H,W]` in 0..1"""
     def __init__(self,
         features: nn.Sequential | None = None,  # from `vgg_features`, copied; None: pixel and chroma only
-        layers: tuple | None = None,  # where to compare activations; None: the last three of `block_ends(features)`, as in lesson 7
+        layers: tuple | None = None,  # where to compare activations; None: the last three `block_ends(features)`, as in fastai's lesson 7
         pixel_weight: float = 1.,  # distance of RGB values
         chroma_weight: float = 1.,  # `chroma_loss`
-        feature_weights: float | tuple = 1.,  # distance of activations: one weight per layer, or a total to be shared out evenly
+        feature_weights: float | tuple = 1.,  # distance of activations: one weight per layer, or a total, shared out evenly
         gram_weights: float | tuple = .3,  # distance of Gram matrices: the same
         relative_weight: float = 0.,  # `relative_loss`
         k: float = 6.,  # see `chroma_loss`
         base: str = 'l1',  # distance of pixels, activations and Gram matrices: 'l1' or 'mse'
-        scale: bool = True  # False: raw values, as in lesson 7
+        scale: bool = True  # False: raw values, as in fastai's lesson 7
     ):
         super().__init__()
-        if base not in _BASES: raise LossError(f"there is no base {base!r}: choose 'l1' or 'mse'")
+        if base not in _BASES: raise LossError(f"unknown base {base!r}: use 'l1' or 'mse'")
         layers = () if features is None else tuple(layers or block_ends(features)[-3:])
         weights = {'pixel': pixel_weight, 'chroma': chroma_weight, 'relative': relative_weight,
                    **_per_layer('feature', feature_weights, layers), **_per_layer('gram', gram_weights, layers)}
@@ -120,10 +120,10 @@ class FeatureLoss(nn.Module):
 # %% ../../nbs/course/03_loss.ipynb #497dd66f
 @patch
 def _set_features(self: FeatureLoss, features, layers):
-    "Keep a frozen copy of the layers in use, and nothing behind them"
+    "Keep a frozen copy of the layers in use, and nothing after them"
     used = {i: l for i, l in enumerate(layers) if {f'feature_{i}', f'gram_{i}'} & set(self.metric_names)}
     if used and not 0 <= min(used.values()) <= max(used.values()) < len(features):
-        raise LossError(f"layers {layers} of a net that has layers 0 to {len(features)-1}")
+        raise LossError(f"no such layers {layers}: the network has layers 0 to {len(features)-1}")
     self.layers = used  # position in `layers` → index in `features`
     self.features = copy.deepcopy(features[:max(used.values())+1]) if used else nn.Sequential()  # it could be somebody's encoder
     for m in self.features:
@@ -145,7 +145,7 @@ def train(self: FeatureLoss, mode: bool = True) -> FeatureLoss:
 def activations(self: FeatureLoss,
     rgb: torch.Tensor  # [N,3,H,W], 0..1
 ) -> dict:  # position in `layers` → [N,C,h,w]
-    "What the VGG makes of `rgb` at the layers in use"
+    "Return what the VGG makes of `rgb` at the layers in use"
     x, seen = (rgb-self.mean)/self.std, {}
     for l, m in enumerate(self.features):
         x = m(x)
@@ -158,7 +158,7 @@ def parts(self: FeatureLoss,
     pred: torch.Tensor,  # [N,3,H,W] predicted RGB
     target: torch.Tensor  # [N,3,H,W] true RGB
 ) -> dict:  # name → scalar, neither scaled nor weighted
-    "Each part of the loss by itself"
+    "Return each part of the loss by itself"
     whole = {'pixel': self.base, 'chroma': lambda p, t: chroma_loss(p, t, self.k), 'relative': relative_loss}
     res = {n: f(pred, target) for n, f in whole.items() if n in self.metric_names}
     if self.layers:
@@ -174,7 +174,7 @@ def parts(self: FeatureLoss,
 def forward(self: FeatureLoss, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     "The loss, a scalar. Raises `LossError` unless both are RGB batches of one shape"
     if pred.shape != target.shape or pred.ndim != 4 or pred.shape[1] != 3:
-        raise LossError(f"the loss wants two RGB batches [N,3,H,W] of one shape, not {list(pred.shape)} and {list(target.shape)}")
+        raise LossError(f"the loss takes two RGB batches [N,3,H,W] of one shape, not {list(pred.shape)} and {list(target.shape)}")
     pred, target = (x.as_subclass(torch.Tensor).float() for x in (pred, target))  # fastai's types of tensor don't mix
     parts = torch.stack(list(self.parts(pred, target.detach()).values()))*self.weight/self.scale
     self.last = parts.detach()
