@@ -176,7 +176,7 @@ KINDS = {
     'rgb-profile.jpg': (lambda: save(grey(), 'JPEG', icc_profile=curve(b'RGB ', 1.8)), dict(icc=curve(b'RGB ', 1.8))),
     'broken-profile.jpg': (lambda: save(grey(), 'JPEG', icc_profile=b'\0'*16 + b'GRAY' + b'\0'*99), dict(icc=srgb_profile())),
     'broken-exif.jpg': (lambda: save(grey(), 'JPEG', exif=b'Exif\0\0MM\0*\0\0\0\x08\xff\xffrubbish'), {}),
-    'two-pictures.mpo.jpg': (lambda: several('MPO', [grey(), grey(5)]), dict(notes=['holds 2 pictures, of which the first'])),
+    'two-pictures.mpo.jpg': (lambda: several('MPO', [grey(), grey(5)]), dict(notes=['holds 2 pictures, of which only the first'])),
     'a-png-in-fact.jpg': (lambda: save(grey(), 'PNG'), dict(off=2)),
     # PNG
     'one-bit.png': (lambda: save(grey().convert('1'), 'PNG'), dict(notes=[BLACK])),

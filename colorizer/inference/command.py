@@ -26,78 +26,78 @@ if TYPE_CHECKING:  # for names in annotations
 
 # %% ../../nbs/library/colour_command.ipynb #b48e1588
 def _size(text):
-    "An argparse type: a size for the network, or 'auto'"
+    "Parse a size for the network, or 'auto'; an argparse type"
     return text if text == 'auto' else between(int, 32, 2048)(text)
 
 def _hint(text):
-    "An argparse type: x,y,colour"
+    "Parse x,y,colour; an argparse type"
     try:
         x, y, colour = text.split(',', 2)
         return float(x), float(y), colour.strip()
-    except ValueError: raise argparse.ArgumentTypeError(f'{text!r} is not X,Y,COLOUR such as 120,80,#a03020') from None
+    except ValueError: raise argparse.ArgumentTypeError(f'{text!r} is not of the form X,Y,COLOUR, such as 120,80,#a03020') from None
 
 def add_look(
     parser: argparse.ArgumentParser,
 ) -> None:
-    "The options that say how photos are coloured"
+    "Add the options that say how photos are coloured"
     parser.add_argument('--size', type=_size, default='auto', metavar='N',
-        help='short side in pixels of what the network sees (default: auto, the size at which the model was trained). '
-             'More gives the colours finer edges and takes longer')
+        help='short side, in pixels, of the copy that the network sees (default: auto, the size the model was trained at). '
+             'A larger size gives the colours finer edges and takes longer')
     parser.add_argument('--saturation', type=between(float, 0, 10), default=1., metavar='X',
-        help='strength of the colours (default: 1; 0 is grey)')
+        help='strength of the colours (default: 1; 0 gives grey)')
     parser.add_argument('--model', metavar='FILE', help='ONNX model to use instead of the one that comes with colorizer')
     parser.add_argument('--device', metavar='NAME',
-        help='what the network runs on: cpu (default), cuda, coreml, directml …, as far as your ONNX Runtime supports it')
+        help='hardware that runs the network: cpu (default), cuda, coreml, directml …, if your ONNX Runtime supports it')
 
 # %% ../../nbs/library/colour_command.ipynb #b512c1d8
 def add_colour(
     parser: argparse.ArgumentParser,
 ) -> None:
-    "The options of plain `colorizer PHOTO`"
+    "Add the options of plain `colorizer PHOTO`"
     parser.description = ('Colour grey photos. The colours are a guess; size, sharpness and everything else in the file stay as they are.\n'
-                          'In a FOLDER, only photos without a result are coloured, and a bad photo does not stop the rest.')
+                          'In a FOLDER, only photos without a result are coloured, and one bad photo does not stop the others.')
     parser.add_argument('photos', nargs='+', metavar='PHOTO|FOLDER',
-        help='photo or video clip to colour, or folder of photos; - reads a photo from standard input and writes to standard output')
+        help='photo or video clip to colour, or folder of photos; - reads a photo from standard input, and writes to standard output')
     parser.add_argument('-o', '--out', metavar='OUT',
-        help='where the result goes: a file, or a folder (with several photos, always a folder, in which they keep their names). Default: '
-        'PHOTO_colour or FOLDER_colour beside the original')
-    parser.add_argument('-r', '--recursive', action='store_true', help="colour the photos in a folder's subfolders, too")
+        help='file or folder for the result; several photos need a folder, where they keep their names '
+        '(default: PHOTO_colour or FOLDER_colour beside the original)')
+    parser.add_argument('-r', '--recursive', action='store_true', help="also colour the photos in a folder's subfolders")
     add_look(parser)
     parser.add_argument('--hint', action='append', default=[], type=_hint, metavar='X,Y,COLOUR',
-        help='a colour that you know and where it belongs, in pixels from the left and the top of the upright photo, such as '
-        '120,80,#a03020; it spreads to neighbouring areas of similar brightness. May be repeated')
+        help='a colour that you know, and its place in pixels from the left and the top of the upright photo, such as '
+        '120,80,#a03020. It spreads to neighbouring areas of similar brightness. Repeat the option for more hints')
     parser.add_argument('--compare', action='store_true', help='also write a before/after picture, NAME_compare')
     parser.add_argument('--skip-colour', action='store_true',
-        help='skip photos that are already in colour: nothing is written for them. Toned prints (sepia) are coloured')
+        help='skip photos that are already in colour and write nothing for them. Toned prints (sepia) are still coloured')
     parser.add_argument('--max-pixels', type=between(int, 1, 10**12), metavar='N',
-        help='largest photo that is opened (default: 178,956,970 pixels)')
+        help='largest photo to open, in pixels (default: 178,956,970)')
     parser.add_argument('--json', action='store_true',
-        help='for scripts: print one JSON object per photo instead of the path of the result')
+        help='for scripts: print one JSON object per photo instead of the path of its result')
     parser.add_argument('-f', '--force', action='store_true', help='replace existing results')
 
 # %% ../../nbs/library/colour_command.ipynb #bfcc7d69
 class Job:
-    "A photo, where its result goes, and the record of what is done there if the photo comes from a folder"
+    "A photo, the place for its result and, if the photo comes from a folder, the record of what is done there"
     def __init__(self,
-        photo: str,                      # its path, as it was given
+        photo: str,                      # its path, as the user gave it
         target: Path,
         record: 'Record|None' = None,
-        source: str | bytes | None = None,     # where to read it from; None: `photo`
+        source: str | bytes | None = None,     # where to read it from; None means `photo`
     ):
         self.photo, self.target, self.record, self.source = photo, target, record, source or photo
 
 def _is_clip(path):
-    "Whether a path names a video clip, by its suffix"
+    "Return whether a path has the suffix of a video clip"
     from colorizer.inference.clips import VIDEOS
     return Path(path).suffix.lower() in VIDEOS
 
 def _target(photo, out, into):
-    "Where the result for the single photo at Path `photo` goes: `out` is what -o gives, or None; `into` says that it is a folder"
+    "Return the path of a single photo's result: `out` is the value of -o or None; `into` says whether that is a folder"
     from colorizer.inference.files import format_for
     from colorizer.inference.folders import result_path
     beside = photo.with_name(f'{photo.stem}_colour{format_for(photo)}')
     if _is_clip(photo):
-        from colorizer.inference.video import video_target  # not for photos, which should start at once
+        from colorizer.inference.video import video_target  # imported only for clips: photos should start at once
         beside = video_target(photo)
     if not into: return Path(out) if out else beside
     if os.path.realpath(out) == os.path.realpath(photo.parent): return Path(out, beside.name)
@@ -105,14 +105,14 @@ def _target(photo, out, into):
 
 # %% ../../nbs/library/colour_command.ipynb #924cfb4c
 def _no_file(word):
-    "Why a word can't be the name of a photo; None if it may be one"
-    if not word.strip(): return 'the name is empty. Is a variable empty, or a quotation mark out of place?'
+    "Return why a word can't name a photo, or None if it may"
+    if not word.strip(): return 'the name is empty. Is a variable empty, or a quotation mark misplaced?'
     if '://' not in word or os.path.exists(word): return None
-    if not word.startswith('http'): return 'an address, not a file. Copy it here first; for a whole collection: colorizer archive'
-    return f'an address, not a file. Download it first, or: curl -L {word} | colorizer - > photo.jpg'
+    if not word.startswith('http'): return 'an address, not a file. Copy it here first, or use "colorizer archive" for a whole collection'
+    return f'an address, not a file. Download it first, or run: curl -L {word} | colorizer - > photo.jpg'
 
 def _wanted(words):
-    "The photos and folders among `words`, each once, and (word, reason) for what can't be either"
+    "Return the photos and folders among `words`, each once, and (word, reason) for words that can't be either"
     good, bad = {}, []
     for o in words:
         if why := _no_file(o): bad.append((o or "''", why))
@@ -122,19 +122,19 @@ def _wanted(words):
 
 # %% ../../nbs/library/colour_command.ipynb #022e3240
 def _out_folder(args) -> bool:
-    "Whether the results of single photos go into a folder, which is then made"
+    "Return whether the results of single photos go into a folder, and make it"
     from colorizer.inference.files import FORMATS
     from colorizer.inference.clips import TARGETS
     if not args.out or os.path.isdir(args.out): return bool(args.out)
     many = len(args.photos) > 1
     if many and Path(args.out).suffix.lower() in {*FORMATS, *TARGETS}:
-        raise ValueError(f'{args.out}: several photos need a folder to go to, not a file')
+        raise ValueError(f'{args.out}: several photos need a folder for their results, not a file')
     if many or args.out.endswith(('/', os.sep)): make_folder(args.out)
     return os.path.isdir(args.out)
 
 def _jobs(args):
-    "The work: a list of `Job`, and of (photo, reason) for what can't be done"
-    if '-' in args.photos and len(args.photos) > 1: raise ValueError('- reads one photo. Leave out the others')
+    "Return the work: a list of `Job`, and a list of (photo, reason) for what can't be done"
+    if '-' in args.photos and len(args.photos) > 1: raise ValueError('- reads a single photo. Leave out the others')
     (photos, bad), jobs = _wanted(args.photos), []
     folders = [o for o in photos if os.path.isdir(o)]
     into = len(folders) < len(photos) and _out_folder(args)
@@ -148,12 +148,12 @@ def _jobs(args):
 
 # %% ../../nbs/library/colour_command.ipynb #ac21eb1e
 def _folder_jobs(folder, args, alone):
-    "Jobs for the photos of a folder, whose results go to -o if the folder is all there is, else into a folder in there"
+    "Return jobs for a folder's photos. Results go to -o itself if the folder is all that was given, else to a folder in it"
     from colorizer.inference.folders import Record, result_path, results_folder, scan_folder, sweep
     beside = results_folder(folder)
     out = beside if not args.out else Path(args.out) if alone else Path(args.out, os.path.basename(os.path.abspath(folder)))
     if os.path.realpath(out) == os.path.realpath(folder):
-        raise ValueError(f'{out}: this is the folder of the photos, and those are never overwritten. Choose another with -o')
+        raise ValueError(f'{out}: this is the folder of the photos, which are never overwritten. Choose another with -o')
     found, bad, left = scan_folder(folder, args.recursive, [out])
     for what, n in left.items(): say(f'{folder}: {_left_out(what, n)}')
     if not found: return [], bad or [(folder, 'no photos in this folder')]
@@ -165,18 +165,18 @@ def _folder_jobs(folder, args, alone):
     return [Job(str(o), result_path(o, Path(folder), out), record) for o in found], bad
 
 def _left_out(what, n):
-    "What to say of things in a folder that aren't coloured, and what to do"
-    advice = {'folders': '-r looks into them', 'video clips': 'give clips one by one',
+    "Say what in a folder isn't coloured, and what to do about it"
+    advice = {'folders': '-r looks into them', 'video clips': 'name clips one by one',
         'camera raw files': 'to read them: pip install "unet-colorizer[raw]"'}.get(what)
     return f'{n} {what[:-1] if n == 1 and what.endswith("s") else what} left out' + (f' ({advice})' if advice else '')
 
 # %% ../../nbs/library/colour_command.ipynb #54f0dd75
 def _check_free(
-    target,  # Path to be written
+    target,  # Path to write
     photos,  # real paths of all photos given
-    made,  # real path → photo, of what was written so far
-    replace,  # whether what exists may be replaced
-    clip=False,  # whether it is a video clip
+    made,  # real path → photo, for each file written so far
+    replace,  # whether an existing file may be replaced
+    clip=False,  # whether the photo is a video clip
 ):
     "Raise `PhotoError` if writing `target` would destroy something"
     from colorizer.inference.files import FORMATS
@@ -184,16 +184,17 @@ def _check_free(
     from colorizer.inference.clips import TARGETS
     check_target(target, TARGETS if clip else FORMATS)
     real = os.path.realpath(target)
-    if real in photos: raise PhotoError(f'{target}: this is a photo you gave, and those are never overwritten. Choose another name with -o')
+    if real in photos: raise PhotoError(f'{target}: this is one of your photos, which are never overwritten. Choose another name with -o')
     if real in made:
-        raise PhotoError(f'{target}: already holds the result for {made[real]}. Colour photos with the same name one at a time')
+        raise PhotoError(f'{target}: already holds the result for {made[real]}. '
+                         'Colour photos of the same name one by one, each with its own -o')
     if os.path.lexists(target) and not replace: raise PhotoError(f'{target}: exists already. Add --force to replace it')
 
 # %% ../../nbs/library/colour_command.ipynb #bc182649
 class Batch:
-    "What lasts while `colorizer PHOTO…` colours one photo after another: the model, loaded once, and what has been written so far"
+    "What lasts from photo to photo while `colorizer PHOTO…` runs: the model, loaded once, and what has been written so far"
     def __init__(self,
-        args: argparse.Namespace,  # what the parser of `add_colour` understood
+        args: argparse.Namespace,  # parsed options of `add_colour`
     ):
         from concurrent.futures import ThreadPoolExecutor
         from colorizer.inference.colorizer import Colorizer
@@ -204,26 +205,26 @@ class Batch:
     def colorizer(self) -> 'Colorizer': return self.loading.result()
 
     def colorize_array(self, pixels: 'np.ndarray', **kw: object) -> 'np.ndarray':
-        return self.colorizer.colorize_array(pixels, **kw)  # all that `colorize_file` asks of a colorizer
+        return self.colorizer.colorize_array(pixels, **kw)  # the only method that `colorize_file` calls
 
     @cached_property
-    def settings(self) -> dict:  # reads the whole model, which only a folder's record is worth
+    def settings(self) -> dict:  # reads the whole model, so only for a folder's record
         from colorizer.inference.folders import settings_of
         return settings_of(self.colorizer, **dict(hints=self.args.hint) if self.args.hint else {})
 
     def key(self, job: Job) -> str | None:
-        "The fingerprint of a photo; None if nobody keeps a record, or if it can't be read, which shows again later"
+        "Return a photo's fingerprint; None without a record, or if the photo can't be read, which is reported later"
         from colorizer.inference.folders import fingerprint
         try: return fingerprint(job.photo, self.settings) if job.record else None
         except OSError: return None
 
 # %% ../../nbs/library/colour_command.ipynb #ec452e41
 def _noted(job, key):
-    "path → what to call with the complete file that is about to get this name; None where nobody keeps a record"
+    "Return a function: path → callback that records the complete file about to get this name, or None without a record"
     return lambda target: job.record and (lambda part: job.record.add(target, key, part))
 
 def _colour_photo(batch, job, targets, note):
-    "Write the result for a photo, and the before/after picture; what `--json` prints"
+    "Write a photo's result and the before/after picture; return what `--json` prints"
     from colorizer.inference.files import colorize_file
     from colorizer.inference.photo import save_photo
     args, pair = batch.args, []
@@ -236,7 +237,7 @@ def _colour_photo(batch, job, targets, note):
 
 # %% ../../nbs/library/colour_command.ipynb #18e3f9bf
 class _frame_bar:
-    "Progress in frames, shown if somebody is looking"
+    "Show progress in frames, if the error stream is a terminal"
     def __init__(self, name): self.name, self.n, self.bar = name, 0, None
     def __enter__(self): return self
     def __exit__(self, *_): self.bar and self.bar.close()
@@ -251,7 +252,7 @@ class _frame_bar:
 
 # %% ../../nbs/library/colour_command.ipynb #e8e6b274
 def _colour_clip(batch, job):
-    "Colour a video clip, or resume one that was interrupted; what `--json` prints"
+    "Colour a video clip, or resume an interrupted one; return what `--json` prints"
     from colorizer.inference.video import ClipStopped, colorize_video
     notes = []
     for option in ('hint', 'compare', 'skip_colour'):
@@ -266,7 +267,7 @@ def _colour_clip(batch, job):
 
 # %% ../../nbs/library/colour_command.ipynb #1304016b
 def _colour_job(batch, job):
-    "Colour one photo or clip, unless that is done; what `--json` prints"
+    "Colour one photo or clip unless that is done already; return what `--json` prints"
     key, force, target = batch.key(job), batch.args.force, job.target
     targets = [target] + [target.with_name(f'{target.stem}_compare{target.suffix}')]*batch.args.compare
     taken = {os.path.realpath(o): job.photo for o in targets}
@@ -283,18 +284,18 @@ def _colour_job(batch, job):
 
 # %% ../../nbs/library/colour_command.ipynb #c80b0c45
 def _reduced(a):
-    "An array as a picture that is not larger than the before/after picture needs"
+    "Return an array as a picture no larger than the before/after picture needs"
     from PIL import Image
     from colorizer.inference.photo import to_rgb_array
     n = max(1, a.shape[1]//1600)
     return Image.fromarray(to_rgb_array(a)).reduce(n)
 
 def comparison_sheet(
-    img: 'Image.Image',       # as it was given
+    img: 'Image.Image',       # the original
     coloured: 'Image.Image',
-    tile: int = 800,            # width of each picture in pixels, at most
+    tile: int = 800,            # largest width of each picture in pixels
 ) -> 'Picture':
-    "Grey and coloured side by side, and the original as well if it has colour"
+    "Put grey and coloured side by side, and add the original if it has colour"
     from colorizer.inference.colour import split
     from colorizer.inference.show import photo_grid
     from colorizer.inference.photo import to_rgb_array
@@ -304,15 +305,15 @@ def comparison_sheet(
 
 # %% ../../nbs/library/colour_command.ipynb #7a5eb973
 class Tally:
-    "Counts what became of photos, what was noted about them, and why some failed"
+    "Count what became of photos, what was noted about them, and why some failed"
     def __init__(self): self.counts, self.notes, self.failed = Counter(), Counter(), []
 
     def add(self,
         status: str,
-        notes: Sequence[str] = (),  # of the photo, where they are only counted
+        notes: Sequence[str] = (),  # about the photo, if they are only counted
         error: str | None = None,   # why it failed, if it did
     ) -> None:
-        "One photo is finished"
+        "Count one finished photo"
         self.counts[status] += 1
         self.notes.update(notes)
         if status == 'failed': self.failed.append(error)
@@ -327,11 +328,11 @@ class Tally:
 
 # %% ../../nbs/library/colour_command.ipynb #1365fbe9
 class Progress:
-    "Tells what becomes of each photo, and of all together"
+    "Report what becomes of each photo, and of all together"
     def __init__(self,
         as_json: bool,       # print an object for each photo instead of a path
         total: int,          # photos
-        whole_folder: bool,  # notes are counted, not said one by one
+        whole_folder: bool,  # count notes instead of printing each
     ):
         self.json, self.whole_folder, self.tally, self.bar = as_json, whole_folder, Tally(), None
         if total > 1 and sys.stderr.isatty():
@@ -343,7 +344,7 @@ class Progress:
         else: print(text, flush=True)
 
     def close(self) -> None:
-        "Sum up"
+        "Print the summary"
         if self.bar: self.bar.close()
         self.tally.say_notes()
         if self.whole_folder: self.tally.say_counts('nothing to do')
@@ -351,7 +352,7 @@ class Progress:
 
 # %% ../../nbs/library/colour_command.ipynb #edf0da7f
 def _tell(progress, photo, result):
-    "One photo is finished: count it, and say what became of it"
+    "Count one finished photo, and say what became of it"
     status, notes = result['status'], result.get('notes', ())
     progress.tally.add(status, notes if progress.whole_folder else (), result.get('error'))
     if not progress.whole_folder:
@@ -362,14 +363,14 @@ def _tell(progress, photo, result):
 
 # %% ../../nbs/library/colour_command.ipynb #d0418a18
 def _timed(batch, job):
-    "What became of a job, and how long that took"
+    "Do a job; return what became of it, and how long it took"
     start = time.perf_counter()
     try: out = _colour_job(batch, job)
     except (ValueError, OSError, MemoryError) as e: out = dict(status='failed', error=one_line(e))
     return out | dict(seconds=round(time.perf_counter() - start, 3))
 
 def _colour_all(batch, jobs, bad):
-    "Do all jobs, telling of each; whether nothing failed"
+    "Do all jobs and report each; return whether all went well"
     progress = Progress(batch.args.json, len(jobs), any(o.record for o in jobs))
     for path, why in bad: _tell(progress, str(path), dict(status='failed', error=f'{path}: {why}'))
     try:
@@ -379,11 +380,11 @@ def _colour_all(batch, jobs, bad):
 
 # %% ../../nbs/library/colour_command.ipynb #7de1bd27
 def run_colour(
-    args: argparse.Namespace,  # what the parser of `add_colour` understood
+    args: argparse.Namespace,  # parsed options of `add_colour`
 ) -> int:  # exit status
-    "`colorizer PHOTO…`: 0 if all went well, 1 if a photo failed"
+    "Run `colorizer PHOTO…`; return 0 if all went well, 1 if a photo failed."
     from PIL import Image
-    if args.max_pixels: Image.MAX_IMAGE_PIXELS = (args.max_pixels + 1)//2  # Pillow takes twice that
+    if args.max_pixels: Image.MAX_IMAGE_PIXELS = (args.max_pixels + 1)//2  # Pillow accepts up to twice this number
     batch = Batch(args)
     # a model that can't be loaded is reported once, not for each photo
     if len(args.photos) > 1 or os.path.isdir(args.photos[0]): batch.loading.result()
@@ -414,15 +415,15 @@ def _to_stdout(batch) -> int:
 def add_demo(
     parser: argparse.ArgumentParser,
 ) -> None:
-    "The options of `colorizer demo`"
-    parser.description = ('Colour the photos that come with colorizer, and write before/after pictures. '
-                          'Those of an earlier demo are replaced.')
+    "Add the options of `colorizer demo`"
+    parser.description = ('Colour the photos that come with colorizer and write before/after pictures. '
+                          'Pictures from an earlier demo are replaced.')
     parser.add_argument('-o', '--out', default='demo', metavar='DIR', help='folder for the pictures (default: demo)')
     add_look(parser)
 
 # %% ../../nbs/library/colour_command.ipynb #1c979ef2
 def _demo_rows(colorizer, out):
-    "Colour the photos of the package, write each beside its grey version and the original, and yield those three"
+    "Colour the package's photos, write each beside its grey version and the original, and yield the three"
     from colorizer.inference.colour import luma
     from colorizer.inference.photo import open_photo, sample_photos, save_photo, to_rgb_array
     photos = sample_photos()
@@ -436,9 +437,9 @@ def _demo_rows(colorizer, out):
 
 # %% ../../nbs/library/colour_command.ipynb #c5f2902d
 def run_demo(
-    args: argparse.Namespace,  # what the parser of `add_demo` understood
+    args: argparse.Namespace,  # parsed options of `add_demo`
 ) -> int:  # exit status
-    "`colorizer demo`: before/after pictures of the embedded photos"
+    "Run `colorizer demo`: write before/after pictures of the package's photos."
     from colorizer.inference.colorizer import Colorizer
     from colorizer.inference.photo import save_photo
     from colorizer.inference.show import photo_grid
