@@ -442,7 +442,7 @@ def test_photos_that_a_folder_lacks_are_said_once(folder, tmp_path, capsys):
 def test_the_command_refuses_before_it_works(folder, model, tmp_path, capsys):
     (tmp_path/'file').write_text('')
     (tmp_path/'l.json').write_text('{"regions": [{"file": "elsewhere.png", "class": "sky", "box": [0, 0, 1, 0.5]}]}')
-    cases = {('nothing.jpg',): 'no such file', (folder/'one', '-o', tmp_path/'file'/'out'): 'cannot be made a folder',
+    cases = {('nothing.jpg',): 'no such file', (folder/'one', '-o', tmp_path/'file'/'out'): 'cannot be created',
         (folder/'one', '--protocol', tmp_path/'no'/'p.json'): 'no folder',
              (folder/'one', '--models', 'nothing'): 'neither a model', (folder/'one', '--models', 'default',
              'default'): "two systems are called 'default'",
@@ -454,7 +454,7 @@ def test_the_command_refuses_before_it_works(folder, model, tmp_path, capsys):
         out, err = capsys.readouterr()
         assert out == '' and message in err and len(err.splitlines()) == 1, (args, err)
     with pytest.raises(SystemExit, match='2'): main(['evaluate', str(folder/'one'), '--size', '5'])
-    assert capsys.readouterr().err.splitlines()[-1] == 'colorizer evaluate: error: argument --size: 5 is not from 11 to 4096'
+    assert capsys.readouterr().err.splitlines()[-1] == 'colorizer evaluate: error: argument --size: 5 is not between 11 and 4096'
 
 def test_csv_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path/'out.csv'; path.write_text('old')

@@ -199,7 +199,7 @@ def test_bad_photo(colorizer, name, tmp_path):
 
 
 @pytest.mark.parametrize('out, why', [
-    ('grey.jpg/out.jpg', 'no folder'), ('grey.jpg/', 'cannot be made a folder'), ('nowhere/out.jpg', 'no folder'),
+    ('grey.jpg/out.jpg', 'no folder'), ('grey.jpg/', 'cannot be created'), ('nowhere/out.jpg', 'no folder'),
     ('out.xyz', 'unknown file type'), ('out', 'unknown file type'), ('grey.jpg', 'never overwritten'), ('link.jpg', 'never overwritten'),
     ('old.jpg', 'exists already'), ('x'*300 + '.jpg', 'too long')])
 @pytest.mark.parametrize('force', [False, True])

@@ -1012,7 +1012,7 @@ def test_a_file_in_the_way_of_the_results_is_said_once(command, album, tmp_path)
     (tmp_path/'plain').write_text('a file')
     for out in ('plain', 'plain/below'):
         status, stdout, stderr = command('my album', '-o', out)
-        assert (status, stdout) == (1, []) and [o for o in stderr if f'{out}: cannot be made a folder' in o] == stderr[-1:], stderr
+        assert (status, stdout) == (1, []) and [o for o in stderr if f'{out}: this folder cannot be created' in o] == stderr[-1:], stderr
 
 
 def test_folders_that_cannot_be_read_or_written(command, album, tmp_path):
@@ -1022,7 +1022,7 @@ def test_folders_that_cannot_be_read_or_written(command, album, tmp_path):
         status, stdout, stderr = command('my album', '-r')
         assert len(stdout) == 1 and any('cannot be read' in o for o in stderr)
         tmp_path.chmod(0o500)
-        assert 'cannot be made a folder' in command('my album', '-o', 'elsewhere')[2][0]
+        assert 'cannot be created' in command('my album', '-o', 'elsewhere')[2][0]
     finally:
         tmp_path.chmod(0o700)
         (album/'1984 Sommer').chmod(0o700)

@@ -22,14 +22,14 @@ from .pixels import PhotoError, to_8_bit, to_pixels, to_rgb_array
 PACKAGE = Path(colorizer.__file__).parent  # a plain path: importlib.resources takes 20 ms to load
 
 def sample_photos() -> dict:  # name → path
-    "The photos that come with the package, in alphabetical order."
+    "Return the photos that come with the package, in alphabetical order."
     return {p.stem: p for p in sorted((PACKAGE/'photos').glob('*.jpg'))}
 
 # %% ../../nbs/library/photo.ipynb #9d716707
 def _check_file(path):
-    "Raise `PhotoError` unless there is a file with something in it"
+    "Raise `PhotoError` unless the path is a file with something in it"
     if not str(path) or path == Path() and not path.name:
-        raise PhotoError(f'{str(path) or "an empty name"}: this is a folder, or no name at all. Give the name of a photo')
+        raise PhotoError(f'{str(path) or "an empty name"}: this is a folder, or the name is empty. Give the name of a photo')
     if path.is_dir(): raise PhotoError(f'{path}: this is a folder. Give the photos in it, such as {path/"*.jpg"}')
     if not path.exists(): raise PhotoError(f'{path}: no such file. Check the name and the folder')
     if not path.is_file(): raise PhotoError(f'{path}: not a regular file. To colour a photo from a pipe, give - as its name')
@@ -37,9 +37,9 @@ def _check_file(path):
 
 # %% ../../nbs/library/photo.ipynb #860721a5
 def lazy_photo(
-    source: object,  # whatever `open_photo` takes
-) -> Image.Image:  # of which only the header may have been read
-    "`source` as a Pillow image that may not be decoded yet. Raises what Pillow raises: call it inside `reading`."
+    source: object,  # anything that `open_photo` takes
+) -> Image.Image:  # perhaps with only its header read
+    "Return `source` as a Pillow image, perhaps not yet decoded. Pillow's exceptions pass through: call it inside `reading`."
     if isinstance(source, Image.Image): return source
     if isinstance(source, np.ndarray): return Image.fromarray(to_8_bit(to_pixels(source)[0]))
     if isinstance(source, (str, os.PathLike)): _check_file(Path(source))
@@ -49,57 +49,57 @@ def lazy_photo(
 def upright(
     img: Image.Image,
 ) -> Image.Image:
-    "`img` turned by its EXIF orientation; a photo with broken EXIF data is kept as it lies."
+    "Rotate `img` to its EXIF orientation; a photo with broken EXIF data stays as it is."
     try:
         out, exif = ImageOps.exif_transpose(img), img.getexif()
         exif.pop(ExifTags.Base.Orientation, None)
-        if 'exif' not in out.info and len(exif): out.info['exif'] = exif.tobytes()  # Pillow's copy of a TIFF forgets it
-    except Exception: out = img.copy()  # bad metadata raises many things, and the photo is worth more
+        if 'exif' not in out.info and len(exif): out.info['exif'] = exif.tobytes()  # Pillow's copy of a TIFF drops it
+    except Exception: out = img.copy()  # bad metadata raises all kinds of exceptions, and the photo is worth more
     out.format = img.format
     return out
 
 # %% ../../nbs/library/photo.ipynb #a3f25bda
 @contextmanager
 def reading(
-    name: str,  # what the user knows the photo by
+    name: str,  # the photo's name in messages
 ) -> Iterator:
-    "Whatever goes wrong in the block becomes a `PhotoError` about `name`."
+    "Turn any exception in the block into a `PhotoError` about `name`."
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # large photos and odd metadata are fine; what isn't raises an error
+            warnings.simplefilter('ignore')  # large photos and odd metadata are fine; real faults raise an error
             yield
     except PhotoError as e: raise e if str(e).startswith(f'{name}: ') else PhotoError(f'{name}: {e}') from None
     except Exception as e: raise PhotoError(f'{name}: {_reason(e, str(name))}') from None
 
 def open_photo(
     source: object,  # path, bytes, open binary file, Pillow image, or array ([H,W] or [H,W,3]; uint8, uint16, or floats from 0 to 1)
-) -> Image.Image:  # decoded, upright, in the mode that the file has
-    "Open and decode a photo. Raises `PhotoError` if it is missing, empty, not an image, damaged or too large."
+) -> Image.Image:  # decoded, upright, in the mode of the file
+    "Open and decode a photo. Raise `PhotoError` if it is missing, empty, not an image, damaged or too large."
     with reading(source if isinstance(source, (str, os.PathLike)) else 'photo'): return upright(decode(lazy_photo(source)))
 
 # %% ../../nbs/library/photo.ipynb #46c6f6f8
 def _reason(e, name):
-    "What is wrong and what to do, for an exception raised while a photo was opened"
+    "Say what is wrong and what to do, for an exception raised while a photo was opened"
     if isinstance(e, UnidentifiedImageError):
         if name.lower().endswith(('.heic', '.heif', '.hif')):
             return 'a HEIC photo that cannot be read. For HEIC, run pip install "unet-colorizer[heic]"'
         return 'not an image that can be read. Give a JPEG, PNG, WebP or TIFF file'
-    if isinstance(e, Image.DecompressionBombError): return f'too large, the limit is {max_pixels():,} pixels. Raise it with --max-pixels'
-    if isinstance(e, MemoryError): return 'there is not enough memory for it. Make it smaller first'
+    if isinstance(e, Image.DecompressionBombError): return f'too large: the limit is {max_pixels():,} pixels. Raise it with --max-pixels'
+    if isinstance(e, MemoryError): return 'not enough memory to open it. Make the photo smaller first'
     if isinstance(e, OSError) and e.errno: return f'cannot be opened ({e.strerror}). Check its name and its permissions'
     why = ' '.join(str(e).split()) or type(e).__name__
     return f'damaged or cut short ({why}). Fetch it again from where it came from'
 
 # %% ../../nbs/library/photo.ipynb #eaa92055
-# what `save_photo` writes
+# the formats that `save_photo` writes
 PLAIN_FORMATS = {'.jpg': 'JPEG', '.jpeg': 'JPEG', '.png': 'PNG', '.webp': 'WEBP', '.tif': 'TIFF', '.tiff': 'TIFF', '.bmp': 'BMP'}
 _options = {'JPEG': dict(quality=95, subsampling=0), 'WEBP': dict(quality=95)}
 
 def check_target(
-    path: str | Path,  # of the photo to be written
-    formats: dict = PLAIN_FORMATS,  # suffixes that are allowed
+    path: str | Path,  # of the photo to write
+    formats: dict = PLAIN_FORMATS,  # allowed suffixes
 ) -> None:
-    "Raise `PhotoError` if `path` can't become a photo; call it before the work."
+    "Raise `PhotoError` if a photo can't be written to `path`; call it before the work."
     path = Path(path)
     if path.suffix.lower() not in formats:
         raise PhotoError(f'{path}: unknown file type "{path.suffix}". Use one of {" ".join(sorted(formats))}')
@@ -111,34 +111,34 @@ def check_target(
 def save_photo(
     img: object,  # Pillow image or array
     path: str | Path,  # the suffix chooses the format
-    ready: Callable | None = None,  # called with the path of the complete file, before it gets its name
+    ready: Callable | None = None,  # called with the temporary path of the complete file, before it is renamed
 ) -> None:
-    "Write a photo as 8-bit RGB, whole or not at all. Raises `PhotoError` if that isn't possible."
+    "Write a photo as 8-bit RGB, whole or not at all. Raise `PhotoError` if that isn't possible."
     path = Path(path)
     check_target(path)
     fmt, img = PLAIN_FORMATS[path.suffix.lower()], Image.fromarray(to_rgb_array(img))
     try:
         with whole_file(path, ready) as f: img.save(f, fmt, **_options.get(fmt, {}))
-    except Exception as e:  # encoders, like decoders, raise many things
+    except Exception as e:  # encoders, like decoders, raise all kinds of exceptions
         raise PhotoError(f'{path}: cannot be written ({getattr(e, "strerror", None) or e}). Choose another folder or name') from None
 
 # %% ../../nbs/library/photo.ipynb #921f5d26
 PHOTO_SUFFIXES = set('.jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .avif'.split())
 
 def _photos_in(folder):
-    "Photos below `folder`, without hidden files and folders"
+    "Yield the photos below `folder`, without hidden files and folders"
     for d, dirs, names in os.walk(folder):
         dirs[:] = [o for o in dirs if not o.startswith('.')]
         yield from (Path(d)/o for o in names if not o.startswith('.') and Path(o).suffix.lower() in PHOTO_SUFFIXES)
 
 # %% ../../nbs/library/photo.ipynb #b0d4ec1e
 def find_photos(
-    *sources: str | Path,  # folders (searched with their subfolders) and single photos, which are kept whatever their suffix
+    *sources: str | Path,  # folders (searched with their subfolders), and single photos, kept whatever their suffix
 ) -> list:  # sorted Paths, each file once
-    "The photos in `sources`. Raises `PhotoError` if a source is missing or there is no photo."
+    "Find the photos in `sources`. Raise `PhotoError` if a source is missing or no photo is found."
     found = []
     for o in map(Path, sources):
         if not o.exists(): raise PhotoError(f'{o}: no such file or folder. Check the name')
         found += _photos_in(o) if o.is_dir() else [o]
-    if not found: raise PhotoError(f"{', '.join(map(str, sources))}: no photos in there. Looked for {' '.join(sorted(PHOTO_SUFFIXES))}")
+    if not found: raise PhotoError(f"{', '.join(map(str, sources))}: no photos found. The suffixes are {' '.join(sorted(PHOTO_SUFFIXES))}")
     return list({os.path.realpath(o): o for o in sorted(found, reverse=True)}.values())[::-1]

@@ -14,7 +14,7 @@ import onnxruntime as ort  # after colorizer, which switches its telemetry off
 
 # %% ../../nbs/library/session.ipynb #2f6f6eb5
 def default_model() -> Path:
-    "The model that comes with the package."
+    "Return the path of the model that comes with the package."
     return PACKAGE/'models'/'default.onnx'
 
 # %% ../../nbs/library/session.ipynb #c2059bc8
@@ -23,12 +23,12 @@ class ModelError(ValueError):
 
 # %% ../../nbs/library/session.ipynb #0a37a4ad
 def _threads(root='/sys/fs/cgroup', self='/proc/self/cgroup'):
-    "The cores that this process may use: in a container they may be fewer than the machine has, by affinity or by quota"
+    "Return how many cores this process may use; affinity or a container's quota may allow fewer than the machine has"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     return max(1, min([cores, *map(round, _quotas(root, self))]))
 
 def _quotas(root, self):
-    "Limits of processor time in cores that Linux control groups set (`docker --cpus`): version 2, then version 1"
+    "Yield the limits of Linux control groups (`docker --cpus`) on processor time, in cores: version 2, then version 1"
     try: lines = Path(self).read_text().splitlines()
     except OSError: return
     for _, which, path in (o.split(':', 2) for o in lines if o.count(':') >= 2):
@@ -55,53 +55,53 @@ def _name(provider): return provider if isinstance(provider, str) else provider[
 
 # %% ../../nbs/library/session.ipynb #44b2f501
 def _provider(name):
-    "ONNX Runtime's name for `name`, which is that already or a short one; or (name, options)"
+    "Return ONNX Runtime's name for a short or full name; (name, options) stays a pair"
     if not isinstance(name, str): return _provider(name[0]), dict(name[1])
     full, package = PROVIDERS.get(name.lower(), (name, None))
     here = ort.get_available_providers()
     if full in here: return full
-    if not package: raise ModelError(f'{name}: no such provider. There are {", ".join(PROVIDERS)}')
+    if not package: raise ModelError(f'{name}: no such provider. Choose one of {", ".join(PROVIDERS)}')
     raise ModelError(f'{name}: this ONNX Runtime has only {", ".join(k for k, v in PROVIDERS.items() if v[0] in here)}. '
-                     f'Where the machine can do it: pip uninstall onnxruntime; pip install {package}')
+                     f'If your machine supports it, run: pip uninstall onnxruntime; pip install {package}')
 
 def _providers(names):
-    "A list of providers for a session: the ones asked for, then the processor"
+    "Return the providers for a session: the requested ones, then the processor"
     found = [_provider(o) for o in ([names] if isinstance(names, str) else names or [])]
     return found + ['CPUExecutionProvider']*('CPUExecutionProvider' not in map(_name, found))
 
 # %% ../../nbs/library/session.ipynb #ca77d3eb
 def _session(path, providers, threads):
-    "An ONNX Runtime session on the model file `path`"
-    if not path.is_file(): raise ModelError(f'{path}: there is no such model file')
+    "Open an ONNX Runtime session on the model file `path`"
+    if not path.is_file(): raise ModelError(f'{path}: no such model file. Check the name')
     if path.suffix == '.safetensors':
-        raise ModelError(f'{path}: trained weights, not an ONNX model. Make one of them: colorizer export {path} model.onnx')
+        raise ModelError(f'{path}: trained weights, not an ONNX model. Convert them with: colorizer export {path} model.onnx')
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1  # one operation at a time, on all cores
-    options.log_severity_level = 4  # what goes wrong is raised; the log would only say it twice
-    options.add_session_config_entry('session.intra_op.allow_spinning', '0')  # threads that wait in a loop take the cores from all others
-    options.enable_mem_pattern = 'DmlExecutionProvider' not in map(_name, providers)  # DirectML can't have it
+    options.log_severity_level = 4  # errors are raised; the log would only repeat them
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')  # threads that spin while waiting take cores from others
+    options.enable_mem_pattern = 'DmlExecutionProvider' not in map(_name, providers)  # DirectML doesn't support it
     try: session = ort.InferenceSession(str(path), options, providers=providers)
     except Exception as e: raise ModelError(f'{path}: not an ONNX model that can be run ({_one_line(e)})') from None
     if _name(providers[0]) in session.get_providers(): return session
-    raise ModelError(f'{_name(providers[0])}: ONNX Runtime has it but cannot start it. Are its driver and libraries installed?')
+    raise ModelError(f'{_name(providers[0])}: ONNX Runtime has this provider but cannot start it. Are its driver and libraries installed?')
 
 def _one_line(e): return ' '.join(str(e).split()).split('failed:')[-1][:200]  # without ONNX Runtime's codes and the path
 
 # %% ../../nbs/library/session.ipynb #82d036a4
 def _check_contract(session, path):
-    "Raise `ModelError` if the model doesn't take luma and give chroma"
+    "Raise `ModelError` unless the model takes luma and returns chroma"
     def ports(o): return [(x.name, x.type, len(x.shape), x.shape[1] if len(x.shape) > 1 else None) for x in o]
     wanted = [('luma', 'tensor(float)', 4, 1)], [('chroma', 'tensor(float)', 4, 2)]
     if (ports(session.get_inputs()), ports(session.get_outputs())) != wanted:
-        raise ModelError(f'{path}: not a colorizer model. It must take luma [N,1,H,W] and give chroma [N,2,H,W]')
+        raise ModelError(f'{path}: not a colorizer model. It must take luma [N,1,H,W] and return chroma [N,2,H,W]')
     fixed = [o for o in session.get_inputs()[0].shape[2:] if isinstance(o, int)]
-    if fixed: raise ModelError(f'{path}: takes only photos of a fixed size ({fixed}). Export it with free height and width')
+    if fixed: raise ModelError(f'{path}: takes only photos of a fixed size ({fixed}). Export it with dynamic height and width')
     version = session.get_modelmeta().custom_metadata_map.get('colorizer.format')
-    if version != '1': raise ModelError(f'{path}: a colorizer model of format {version}; this program knows format 1')
+    if version != '1': raise ModelError(f'{path}: a colorizer model of format {version}, but this version reads only format 1')
 
 # %% ../../nbs/library/session.ipynb #774358a3
 def _best_size(session):
-    "The side of the crops in the last training stage, as a multiple of 32; 192 if that is less, or the model doesn't say"
+    "Return the side of the crops in the last training stage, as a multiple of 32, but at least 192; 192 if the model doesn't say"
     try:
         recipe = json.loads(session.get_modelmeta().custom_metadata_map['colorizer.facts'])['recipe']
         trained = int((recipe[-1] if isinstance(recipe, list) else recipe)['size'])
