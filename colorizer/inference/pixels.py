@@ -16,7 +16,7 @@ class PhotoError(ValueError):
     "A photo can't be read or written; the message is one line for the user."
 
 def add_note(img: Image.Image, text: str) -> None:
-    "Remember something that the user of an image should know: `colorize_file` passes it on"
+    "Add a note about an image for the user; `colorize_file` passes it on."
     notes = img.info.setdefault('notes', [])
     if text not in notes: notes.append(text)
 
@@ -24,12 +24,12 @@ def add_note(img: Image.Image, text: str) -> None:
 def to_8_bit(
     pixels: np.ndarray,  # uint8 or uint16, any shape
 ) -> np.ndarray:  # uint8
-    "Pixels with 8 bits: black stays black, and white stays white."
+    "Convert pixels to 8 bits: black stays black, and white stays white."
     return pixels if pixels.dtype == np.uint8 else ((pixels + np.uint32(128))//257).astype(np.uint8)
 
 # %% ../../nbs/library/pixels.ipynb #fa74d4f6
 def _checked(a):
-    "An array of pixels in this machine's byte order, [H,W] or [H,W,3] or [H,W,4]"
+    "Return an array of pixels in this machine's byte order, [H,W] or [H,W,3] or [H,W,4]"
     a = np.asarray(a)
     if a.ndim == 3 and a.shape[2] == 1: a = a[..., 0]
     if a.size == 0 or not (a.ndim == 2 or a.ndim == 3 and a.shape[2] in (3, 4)):
@@ -39,7 +39,7 @@ def _checked(a):
 
 # %% ../../nbs/library/pixels.ipynb #a0deb0bf
 def _unsigned(a):
-    "An array of pixels as uint8, or as uint16 if its numbers need that"
+    "Return an array of pixels as uint8, or as uint16 if its numbers need that"
     a = _checked(a)
     if a.dtype in (np.uint8, np.uint16): return a
     if a.dtype == bool: return a.astype(np.uint8)*255
@@ -47,14 +47,14 @@ def _unsigned(a):
     low, high = a.min(), a.max()
     if a.dtype.kind == 'f' and -1 <= low and high <= 2: return (a.clip(0, 1)*65535 + .5).astype(np.uint16)  # filters overshoot a little
     if a.dtype.kind == 'f':
-        raise PhotoError(f'floats from {low:g} to {high:g} are not pixels: they should run from 0 to 1. Divide by what white is')
+        raise PhotoError(f'floats from {low:g} to {high:g} are not pixels: they should run from 0 to 1. Divide them by the value of white')
     if low < 0 or high > 65535: raise PhotoError(f'integers from {low} to {high} are not pixels. Give uint8, uint16, or floats from 0 to 1')
     if a.dtype == np.int16 and high > 255: a = a*np.int32(65535)//32767  # as in an int16 TIFF: white is the largest number it can hold
     return a.astype(np.uint8 if high < 256 else np.uint16)
 
 # %% ../../nbs/library/pixels.ipynb #851283db
 def _range(a, tops, strays):
-    "(black, white) for numbers that nobody explains: the smallest of some ranges that all but a share `strays` keep to, else all there is"
+    "Guess (black, white): the smallest range from 0 to one of `tops` with all numbers but a share `strays`, else their own range"
     known = a[np.isfinite(a)]
     if not known.size: return 0, 1
     if (known < 0).mean() <= strays:
@@ -65,7 +65,7 @@ def _range(a, tops, strays):
 
 # %% ../../nbs/library/pixels.ipynb #f28f06c3
 def _without_holes(a, nodata):
-    "Numbers with 0 for those that mean 'no data': NaN, what the file names, or the only negative number in it"
+    "Replace numbers that mean 'no data' by 0: NaN, the number that the file names, or the only negative number in it"
     a = np.nan_to_num(a, copy=False, nan=0, posinf=np.inf, neginf=-np.inf)
     if nodata is not None: a[a == nodata] = 0
     negative = a[a < 0]
@@ -74,7 +74,7 @@ def _without_holes(a, nodata):
 
 # %% ../../nbs/library/pixels.ipynb #cc182ecc
 def _scaled(a, img, tops, nodata=None):
-    "Floats or wide integers as uint16; a note says what was guessed"
+    "Scale floats or wide integers to uint16; a note says what was guessed"
     strays = .01 if a.dtype.kind == 'f' else 0
     a = _without_holes(a.astype(np.float32), nodata)
     black, white = _range(a, tops, strays)
@@ -82,12 +82,12 @@ def _scaled(a, img, tops, nodata=None):
     if (black, white) not in [(0, o) for o in tops]:
         add_note(img, f'its values follow no usual range: {black:g} was taken for black and {white:g} for white')
     elif outside: add_note(img, f'{black} was taken for black and {white} for white; {outside:,} pixel{"s"[:outside != 1]} outside clipped')
-    elif white > 1 and 0 < a.max() < white/8: add_note(img, f'{white:,} was taken for white, but its brightest value is {a.max():g}')
+    elif white > 1 and 0 < a.max() < white/8: add_note(img, f'{white:,} was taken for white, but the brightest value is {a.max():g}')
     return (((a - np.float32(black))/np.float32(white - black)).clip(0, 1)*65535 + .5).astype(np.uint16)
 
 # %% ../../nbs/library/pixels.ipynb #73590cc7
 def _full_range(a, bits, img):
-    "Grey levels of up to 16 bits as uint16 from 0 to 65535"
+    "Scale grey levels of up to 16 bits to uint16 from 0 to 65535"
     a = a.astype(np.uint16, copy=False)
     if bits < 16: return ((a*np.uint32(65535) + (2**bits - 1)//2)//np.uint32(2**bits - 1)).astype(np.uint16)
     if 255 < a.max() < 4096:
@@ -95,7 +95,7 @@ def _full_range(a, bits, img):
     return a
 
 def _wide(img):
-    "Pixels and alpha of an image with more than 8 bits"
+    "Return the pixels and alpha of an image with more than 8 bits"
     a, see_through, levels = np.asarray(img), img.info.get('transparency'), img.info.get('levels', {})
     alpha = np.where(a == see_through, 0, 255).astype(np.uint8) if isinstance(see_through, int) else None
     bits, kind = levels.get('bits', 16 if img.mode != 'I' else 0), levels.get('kind', 'u')
@@ -105,23 +105,23 @@ def _wide(img):
         a = _scaled(a.view(np.uint32) if (kind, bits) == ('u', 32) else a, img, _TOPS.get((kind, bits), _TOPS[None]), levels.get('nodata'))
     return _apply_curve(65535 - a if levels.get('inverted') else a, img), alpha
 
-# (kind, bits): what white may be
+# (kind, bits): values that white may have
 _TOPS = {('i', 16): (255, 2**15 - 1), ('u', 32): (255, 65535, 2**32 - 1), None: (1, 255, 65535, 2**31 - 1)}
 
 # %% ../../nbs/library/pixels.ipynb #a738ed3a
 def _space(img):
-    "The colour space that the image's ICC profile is made for: bytes 16-19 (ICC.1:2022, table 17)"
+    "Return the colour space of the image's ICC profile: bytes 16-19 (ICC.1:2022, table 17)"
     return (img.info.get('icc_profile') or b'')[16:20]
 
 def _to_srgb(img, profile):
-    "`img` as sRGB by way of its ICC profile, or None if the profile is broken"
+    "Convert `img` to sRGB by its ICC profile; return None if the profile is broken"
     with suppress(Exception):
         profile = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         return ImageCms.profileToProfile(img, profile, ImageCms.createProfile('sRGB'), outputMode='RGB')
 
 # %% ../../nbs/library/pixels.ipynb #a330aeff
 def _tone_curve(profile, x):
-    "Light (0..1) for grey levels `x` (0..1) by the `kTRC` curve of a grey ICC profile. Raises an exception if it has none"
+    "Return light (0..1) for grey levels `x` (0..1) by the `kTRC` curve of a grey ICC profile. Raise an exception if it has none"
     n = struct.unpack('>I', profile[128:132])[0]
     tags = {o[:4]: struct.unpack('>II', o[4:12]) for o in (profile[132 + 12*i:144 + 12*i] for i in range(n))}
     start, size = tags[b'kTRC']
@@ -136,7 +136,7 @@ def _tone_curve(profile, x):
     return np.interp(x, np.linspace(0, 1, n), np.array(points)/65535)
 
 def _parametric(kind, values, x):
-    "The five parametric curves of ICC profiles (ICC.1:2022, table 68)"
+    "Evaluate one of the five parametric curves of ICC profiles (ICC.1:2022, table 68)"
     g, a, b, c, d, e, f = [*values[:(1, 3, 4, 5, 7)[kind]], *[0]*6][:7]
     if kind == 0: return x**g
     if kind < 3: d, e, f, c = -b/a, *((0, 0, 0) if kind == 1 else (c, c, 0))
@@ -144,16 +144,16 @@ def _parametric(kind, values, x):
 
 # %% ../../nbs/library/pixels.ipynb #81f6848d
 def _light_of(img):
-    "A function from pixel values to light, both 0..1, if the image says that its values aren't those of sRGB; else None"
+    "Return a function from pixel values to light, both 0..1, if the image says that its values aren't sRGB; else None"
     if _space(img) == b'GRAY':
         with suppress(Exception):
-            _tone_curve(img.info['icc_profile'], np.array([0., 1.]))  # does it have one?
+            _tone_curve(img.info['icc_profile'], np.array([0., 1.]))  # raises an exception if there is no curve
             return lambda x: _tone_curve(img.info['icc_profile'], x)
     gamma = img.info.get('gamma')
     if gamma and not {'icc_profile', 'srgb'} & set(img.info) and abs(gamma - 1/2.2) > .01: return lambda x: x**(1/gamma)
 
 def _apply_curve(a, img):
-    "Pixels as those of sRGB (IEC 61966-2-1), if `img` says that they aren't"
+    "Convert pixels to sRGB (IEC 61966-2-1), if `img` says that they aren't"
     if (light := _light_of(img)) is None: return a
     top = np.iinfo(a.dtype).max
     y = np.clip(light(np.arange(top + 1)/top), 0, 1)
@@ -162,21 +162,21 @@ def _apply_curve(a, img):
 
 # %% ../../nbs/library/pixels.ipynb #a0fc2160
 def srgb_profile() -> bytes:
-    "An sRGB ICC profile, the same at every call: Pillow's own holds the time of day."
+    "Return an sRGB ICC profile, the same at every call: Pillow's own contains the time of day."
     data = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
     return data[:24] + bytes.fromhex('07ea 0001 0001 0000 0000 0000') + data[36:]  # bytes 24-35: date and time of creation
 
 def result_profile(
-    img: Image.Image,  # as it was decoded
+    img: Image.Image,  # the decoded image
 ) -> bytes:
-    "The ICC profile for what `to_pixels` makes of an image, or b'' if it needs none."
+    "Return the ICC profile for what `to_pixels` makes of an image, or b'' if it needs none."
     profile, applied = img.info.get('icc_profile') or b'', {b'GRAY': Image.getmodebase(img.mode) == 'L', b'CMYK': img.mode == 'CMYK'}
     if _space(img) == b'RGB ': return profile
     return srgb_profile() if applied.get(_space(img)) else b''
 
 # %% ../../nbs/library/pixels.ipynb #da8b3ed2
 def _narrow(img):
-    "Pixels and alpha of an image with at most 8 bits per channel"
+    "Return the pixels and alpha of an image with at most 8 bits per channel"
     alpha, grey = None, img.mode in ('1', 'L', 'LA', 'La')
     if img.has_transparency_data:
         via = img.convert('L') if img.mode == '1' else img
@@ -185,7 +185,7 @@ def _narrow(img):
     return _apply_curve(np.asarray((img if img.mode == 'L' else img.convert('L')) if grey else _pillow_rgb(img)), img), alpha
 
 def _pillow_rgb(img):
-    "An 8-bit mode as RGB, by way of a mode that Pillow can turn into RGB"
+    "Convert an 8-bit mode to RGB, through another mode where Pillow needs that"
     if img.mode == 'LAB':
         return ImageCms.profileToProfile(img, ImageCms.createProfile('LAB'), ImageCms.createProfile('sRGB'), outputMode='RGB')
     managed = _to_srgb(img, img.info['icc_profile']) if img.mode == _space(img).decode('latin1') == 'CMYK' else None
@@ -195,8 +195,8 @@ def _pillow_rgb(img):
 def to_pixels(
     img: object,  # Pillow image in any mode, or array ([H,W], [H,W,3] or [H,W,4]; integers, or floats from 0 to 1)
 ) -> tuple:  # pixels: grey [H,W] or RGB [H,W,3], uint8 or uint16; alpha: uint8 [H,W], or None if there is none
-    """The pixels of a photo without loss: grey stays one channel, wide grey keeps 16 bits, and a grey or CMYK profile is applied.
-    Raises `PhotoError` for an array that isn't a photo."""
+    """Return the pixels of a photo without loss: grey stays one channel, wide grey keeps 16 bits, and a grey or CMYK profile is applied.
+    Raise `PhotoError` for an array that isn't a photo."""
     if isinstance(img, Image.Image): a, alpha = (_wide if img.mode[0] in 'IF' else _narrow)(img)
     else:
         a, alpha = _unsigned(img), None
@@ -207,6 +207,6 @@ def to_pixels(
 def to_rgb_array(
     img: object,  # Pillow image in any mode, or array ([H,W] or [H,W,3])
 ) -> np.ndarray:  # uint8 [H,W,3]
-    "The pixels as 8-bit RGB. Alpha is dropped; 16-bit grey is scaled, not clipped."
+    "Return the pixels as 8-bit RGB. Alpha is dropped; 16-bit grey is scaled, not clipped."
     a = to_8_bit(to_pixels(img)[0])
     return np.repeat(a[..., None], 3, axis=2) if a.ndim == 2 else a

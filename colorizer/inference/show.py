@@ -17,14 +17,14 @@ from .web_page import data_uri, page_file
 
 # %% ../../nbs/library/show.ipynb #62dc2648
 def _drawn(img):
-    "A photo or an array as an 8-bit Pillow image; floats outside 0..1 are clipped, as a screen does it"
+    "Return a photo or an array as an 8-bit Pillow image; floats outside 0..1 are clipped, as a screen would"
     return Image.fromarray(to_rgb_array(img.clip(0, 1) if isinstance(img, np.ndarray) and img.dtype.kind == 'f' else img))
 
 class Picture:
     "A Pillow image that a notebook shows as a small JPEG."
     def __init__(self,
         img: object,  # Pillow image or array
-        alt: str = '',  # what can be seen, for those who can't see it
+        alt: str = '',  # description for readers who can't see the picture
     ): self.img, self.alt = _drawn(img), alt
     def _repr_jpeg_(self):
         out = io.BytesIO()
@@ -37,14 +37,14 @@ class Picture:
 
 # %% ../../nbs/library/show.ipynb #6df125a6
 def _tile(img, tile, enlarge):
-    "`img` as wide as `tile`, and at most one and a half times as high"
+    "Resize `img` to the width `tile`, but to at most one and a half times that height"
     img = _drawn(img)
     s = min(tile/img.width, 1.5*tile/img.height)
     size = max(1, round(img.width*s)), max(1, round(img.height*s))
     return img.resize(size, Image.Resampling.LANCZOS if s < 1 else enlarge)
 
 def _label(text, width):
-    "Text in the middle of a white strip, wrapped to `width` pixels"
+    "Draw text in the middle of a white strip, wrapped to `width` pixels"
     font = ImageFont.load_default(size=13)
     text = '\n'.join(o for line in (text or '').split('\n') for o in textwrap.wrap(line, max(1, width//7)) or [''])
     height = 17*(text.count('\n') + 1)
@@ -54,7 +54,7 @@ def _label(text, width):
 
 # %% ../../nbs/library/show.ipynb #7b925173
 def _line_up(imgs, pad, down=False):
-    "Pictures side by side, or `down`: one below the other; each in the middle of the line"
+    "Line up pictures side by side, or with `down` one below the other, each centred in the line"
     imgs = [o.transpose(Image.Transpose.TRANSPOSE) if down else o for o in imgs]
     out = Image.new('RGB', (sum(o.width + pad for o in imgs) - pad, max(o.height for o in imgs)), 'white')
     x = 0
@@ -71,9 +71,9 @@ def photo_grid(
     tile: int = 160,  # width of a photo in pixels
     pad: int = 4,  # space between photos in pixels
     captions: list | None = None,  # rows of short texts, one below each photo
-    enlarge: Image.Resampling = Image.Resampling.BICUBIC,  # how small photos are enlarged; NEAREST shows their pixels
+    enlarge: Image.Resampling = Image.Resampling.BICUBIC,  # how to enlarge small photos; NEAREST shows their pixels
 ) -> Picture:
-    "Photos in rows and columns, with titles."
+    "Show photos in rows and columns, with titles."
     blank, side = Image.new('RGB', (tile, 1), 'white'), 110  # pixels for the row titles
     lines = [[_line_up([blank] + [blank if o is None else _tile(o, tile, enlarge)], 0, down=True) for o in row] for row in rows]
     if captions: lines = [[_line_up([o, _label(t, tile)], 0, down=True) for o, t in zip(*pair)] for pair in zip(lines, captions)]
@@ -86,13 +86,13 @@ def photo_grid(
 
 # %% ../../nbs/library/show.ipynb #3534a250
 def _handle(left, right):
-    "The line to drag; hidden where the style sheet that shows it was removed"
+    "Make the line to drag; it stays hidden if its style sheet was removed"
     return Input(hidden='hidden', data_lm_suppress_shortcuts='true', type='range', min='0', max='100', step='any', value='50',
         aria_label=f'{left} and {right}: where one ends and the other begins',
         oninput="this.parentNode.style.setProperty('--at', this.value)")
 
 def _slider(before, after, titles):
-    "HTML for two pictures of one size: stacked with a line to drag, or side by side where styles and scripts are removed"
+    "Make HTML for two pictures of one size: stacked with a line to drag, or side by side if styles and scripts are removed"
     images = [Img(width='49%', alt=t, src=data_uri(o._repr_jpeg_())) for o, t in zip((before, after), titles)]
     hidden = [Span(t, hidden='hidden') for t in titles]
     words = Small(Br(), 'left: {}, right: {}'.format(*titles))
@@ -101,7 +101,7 @@ def _slider(before, after, titles):
 
 # %% ../../nbs/library/show.ipynb #f01daf34
 class Comparison:
-    "Two pictures that a notebook shows on top of each other, with a line to drag; or side by side, where it can't"
+    "Two pictures that a notebook shows on top of each other, with a line to drag, or else side by side"
     def __init__(self, before: np.ndarray, after: np.ndarray, titles: tuple): self.before, self.after, self.titles = before, after, titles
     def _repr_mimebundle_(self, include=None, exclude=None):
         beside = photo_grid([[self.before.img, self.after.img]], self.titles, tile=self.before.img.width//2)
@@ -109,14 +109,14 @@ class Comparison:
     def __repr__(self): return ' | '.join(self.titles)
 
 def before_after(
-    before: object, after: object,  # photos of one shape: Pillow images or arrays
+    before: object, after: object,  # photos of the same shape: Pillow images or arrays
     titles: tuple = ('before', 'after'),
-    width: int = 480,  # in pixels, at most
+    width: int = 480,  # largest width in pixels
 ) -> Comparison:
-    "Two photos to compare in a notebook, with a line to drag. Raises `ValueError` if their shapes differ."
+    "Compare two photos in a notebook, with a line to drag. Raise `ValueError` if their shapes differ."
     before, after = map(_drawn, (before, after))
     width = min(width, before.width)
     size = width, max(1, round(before.height*width/before.width))
     if abs(after.height/after.width - before.height/before.width) > .01*before.height/before.width:
-        raise ValueError(f'photos of two shapes: {before.size} and {after.size}')
+        raise ValueError(f'photos of different shapes: {before.size} and {after.size}')
     return Comparison(*(Picture(o.resize(size, Image.Resampling.LANCZOS), t) for o, t in zip((before, after), titles)), titles)
