@@ -16,22 +16,22 @@ from ..inference.colour import compose, split
 def grey(
     photo: Image.Image,  # mode 'L'
 ) -> Image.Image:        # mode 'RGB', without colour
-    "The baseline that does nothing: the input as it is"
+    "The baseline that does nothing: returns the input unchanged."
     return photo.convert('RGB')
 
 # %% ../../nbs/library/baselines.ipynb #a24efbb8
 def mean_chroma(
-    photos: list,   # photos that are *not* evaluated: anything `open_photo` takes
-    size: int = 256,  # short side in pixels at which they are read
+    photos: list,   # photos that are *not* evaluated, as for `open_photo`
+    size: int = 256,  # short side in pixels at which to read them
 ) -> np.ndarray:    # [2]: Cb, Cr in -0.5..0.5
-    "Mean chroma over photos, each with equal weight"
+    "The mean chroma of photos, each with equal weight."
     return np.mean([split(truth_of(p, size))[1].mean((0, 1)) for p in photos], axis=0)
 
 # %% ../../nbs/library/baselines.ipynb #f20b5146
 def constant_chroma(
     chroma: np.ndarray,  # Cb, Cr in -0.5..0.5
 ) -> Callable:           # a colouriser: PIL 'L' → PIL 'RGB'
-    "The baseline that lays one wash of colour over every photo"
+    "Make the baseline that lays one wash of colour over every photo."
     from colorizer.inference.colour import fit_gamut   # here, so that the measures work without ONNX Runtime
     def colourise(photo: Image.Image) -> Image.Image:
         y = np.asarray(photo, np.float32) / 255

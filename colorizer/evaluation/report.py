@@ -28,9 +28,9 @@ _CIVIDIS = ('00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 '
     '7d7c78 8c8878 9b9476 aba072 bcae6c cdbb63 dec958 f0d846 fee838').split()
 
 def shades(
-    x: np.ndarray,  # 0 is dark blue, 1 and more is yellow
-) -> np.ndarray:    # uint8 RGB, with an axis more than `x`
-    "Numbers as colours that can be told apart without colour vision (cividis)"
+    x: np.ndarray,  # 0 is dark blue, 1 and above is yellow
+) -> np.ndarray:    # uint8 RGB, with one axis more than `x`
+    "Map numbers to colours that can be told apart without colour vision (cividis)."
     stops = np.array([[int(c[i:i+2], 16) for i in (0, 2, 4)] for c in _CIVIDIS], float)
     at = np.linspace(0, 1, len(stops))
     return np.stack([np.interp(x, at, s) for s in stops.T], -1).round().astype(np.uint8)
@@ -38,10 +38,10 @@ def shades(
 # %% ../../nbs/library/report.ipynb #9c05f7ea
 def as_uri(
     a: np.ndarray,    # uint8 RGB [H,W,3]
-    side: int = 320,    # the longer side in pixels, at most
+    side: int = 320,    # largest length of the longer side in pixels
     quality: int = 80,
 ) -> str:
-    "A picture as a JPEG data URI"
+    "Encode a picture as a JPEG data URI."
     img, data = Image.fromarray(np.asarray(a)).convert('RGB'), io.BytesIO()
     img.thumbnail((side, side), Image.Resampling.LANCZOS)
     img.save(data, 'JPEG', quality=quality, optimize=True)
@@ -51,40 +51,40 @@ def as_uri(
 def chosen(
     rows: list[dict],  # of one system and output
     n: int = 4,          # photos of each kind, and twice as many of the worst
-) -> list[tuple[str, list[dict]]]:   # titles and rows, no row twice
-    "The worst photos by CIEDE2000, those around the median, and the best"
+) -> list[tuple[str, list[dict]]]:   # (title, rows), no row twice
+    "Choose the worst photos by CIEDE2000, some around the median, and the best."
     ranked = sorted(rows, key=lambda r: -r['ciede2000'])
     worst, rest = ranked[:2 * n], ranked[2 * n:]
     best, middle = rest[-n:], rest[:-n]
     k = max(0, len(ranked) // 2 - 2 * n - n // 2)
-    return [(t, rs) for t, rs in (('Worst', worst), ('As usual', middle[k:k + n]), ('Best', best[::-1])) if rs]
+    return [(t, rs) for t, rs in (('Worst', worst), ('Typical', middle[k:k + n]), ('Best', best[::-1])) if rs]
 
 # %% ../../nbs/library/report.ipynb #4178f3a8
 def _picture(name, a, says, alt):
-    "A picture with its name and a line below it; report.js finds it by `data-name`"
+    "A picture with its name and a line below it. report.js finds it by `data-name`"
     height, width = a.shape[:2]
     return Figure(Img(src=as_uri(a), alt=alt, width=width, height=height, data_name=name),
         Figcaption(B(name), (Br(), says) if says else ''))
 
 # %% ../../nbs/library/report.ipynb #6be68986
 def _made_by(system, photo, size, row):
-    "What a system made of a photo, and the map of its errors"
+    "A system's output for a photo, and the map of its errors"
     truth = truth_of(photo.path, size)
     pred = fitted(system.colour(photo, grey_input(truth)), truth)[0]
     error = ciede2000_map(pred, truth)
     says = f"CIEDE2000 {row['ciede2000']:.1f}, PSNR {row['psnr']:.1f} dB, colourfulness {row['colourfulness']:.0f}"
     return _picture(system.name, pred, says, f'{photo.file} coloured by {system.name}'), _picture(
-        f'{system.name}: where it is wrong', shades(error / TOP), f'up to {error.max():.0f}; half of it below {np.median(error):.0f}',
+        f'{system.name}: where it is wrong', shades(error / TOP), f'up to {error.max():.0f}; half the pixels below {np.median(error):.0f}',
         f'Map of the CIEDE2000 difference between {system.name} and the truth, mean {error.mean():.1f}')
 
 # %% ../../nbs/library/report.ipynb #67901573
 def card(
     photo: Photo,
     systems: list[System],  # without the baselines
-    rows: dict[str, dict],  # rows of this photo, raw: system → row
+    rows: dict[str, dict],  # raw rows of this photo: system → row
     size: int = 256,  # short side in pixels
 ) -> FT:
-    "What the report shows of one photo: before, the systems, the truth, and where each is wrong"
+    "Show one photo in the report: the input, the systems, the truth, and where each system is wrong."
     truth = truth_of(photo.path, size)
     before = _picture('before', np.asarray(grey_input(truth).convert('RGB')), '', f'{photo.file} in grey, the input')
     colours = f"colourfulness {rows[systems[0].name]['real_colourfulness']:.0f}"
@@ -96,11 +96,11 @@ def card(
 # %% ../../nbs/library/report.ipynb #a3779a78
 def strip(
     name: str,
-    values: Sequence[float],   # of the photos
+    values: Sequence[float],   # one for each photo
     low: float, high: float,   # ends of the axis
     digits: int = 1,
-) -> dict:           # name, median, low and high quartile as text; box, marks and middle for an SVG 1000 wide and 24 high
-    "One line of a diagram of distributions"
+) -> dict:           # name; median, low and high quartile as text; box, marks and middle for an SVG of 1000 × 24
+    "Compute one strip of the diagram of distributions."
     v = np.asarray(values, float)
     v = v[np.isfinite(v)]
     if not len(v): v = np.array([low])
@@ -114,7 +114,7 @@ def strip(
 def strips(
     rows: list[dict],  # from `evaluate`
 ) -> list[dict]:       # for each measure: head, ticks, systems
-    "Distributions of the main measures, all systems on one axis"
+    "Compute the distributions of the main measures, with all systems on one axis."
     raw = {s: own for (s, output), own in grouped(rows).items() if output == 'raw'}
     out = []
     for k in ('ciede2000', 'psnr', 'colourfulness'):
@@ -131,7 +131,7 @@ def strips(
 _Path, _Rect = partial(ft, 'path', vector_effect='non-scaling-stroke'), partial(ft, 'rect', vector_effect='non-scaling-stroke')
 
 def _drawn(s, head):
-    "A strip as SVG"
+    "Draw a strip as SVG"
     left, width = s['box']
     box = _Rect(x=left, y=5, width=width, height=14, fill='#fff', fill_opacity=.65, stroke='#000', stroke_width=1.5)
     return Svg(_Path(d=s['marks'], stroke='#0b57a4', stroke_opacity=.45), box, _Path(d=s['middle'], stroke='#000', stroke_width=4),
@@ -147,9 +147,9 @@ def _diagram(m):
 def _value(text, spread=''): return Td(text, Small(spread) if spread else None)
 
 def _spread(s, k):
-    "The interval of a mean in words; nothing where there is none, or where it says nothing"
+    "The interval of a mean in words; empty if there is none, or if it says nothing"
     lo, hi = s.get('intervals', {}).get(k, (float('nan'),) * 2)
-    fixed = s['system'] == 'grey' and k.endswith(('_vs_grey', '_percent'))  # grey compared with grey
+    fixed = s['system'] == 'grey' and k.endswith(('_vs_grey', '_percent'))  # grey compared with itself
     return '' if np.isnan(lo) or lo == hi or fixed else f'{lo:.{HEADS[k].digits}f} to {hi:.{HEADS[k].digits}f}'
 
 def _cell(s, k):
@@ -162,7 +162,7 @@ def _named(name, *cells): return Tr(Th(name, scope='row'), *cells)
 _WORDS = 'class', 'verdict'  # columns of words, not of numbers
 
 def _scrolled(label, heads, rows):
-    "A table that moves sideways within its own frame, instead of the page"
+    "A table that scrolls sideways in its own frame, so that the page doesn't"
     top = Tr(*(Th(h, scope='col', cls='word' if h in _WORDS else None) for h in heads))
     return Div(Table(Thead(top), Tbody(*rows)), cls='scroll', tabindex='0', role='region', aria_label=f'{label}, scrolls sideways')
 
@@ -170,7 +170,7 @@ def _scrolled(label, heads, rows):
 def figures_table(
     summary: list[dict],  # from `summarise`
 ) -> FT:
-    "The table of the report: a system a line, the real photos last"
+    "Make the table of the report: a line for each system, the real photos last."
     columns = [k for k in COLUMNS if k in summary[0]]
     real = {k: summary[0][f'real_{k}'] for k in ('colourfulness', 'colourfulness_abs')} | dict(system='')
     rows = [_named(name, *(_cell(s, k) for k in columns)) for name, s in [*shown(summary), ('real photos', real)]]
@@ -199,19 +199,18 @@ def _region_row(file, h):
 def _count(n, word): return f"{n} {word}{'s'[:n != 1]}"
 
 def _figures(summary, left_out):
-    "The means"
-    about = P('Means over the photos. Below each, in small print: where the mean of another draw of such photos would lie in 95 of 100 '
-        'cases. '
-        '↑ more is better, ↓ less is better; colourfulness should be near that of the real photos. “Own luma”: the system’s colours on the '
-        'light of the grey picture, shown where that changes a figure.')
+    "The section of the means"
+    about = P('Means over the photos. The small print below each says where the mean of another draw of such photos would lie in 95 of 100 '
+        'cases. ↑ more is better, ↓ less is better; colourfulness should be near that of the real photos. “Own luma” means the '
+        'system’s colours on the luma of the grey picture; it is shown where it changes a figure.')
     said = Ul(*(Li(s.replace(' %', '\u00a0%')) for s in sentences(summary)))
     lost = Details(Summary(_count(len(left_out), 'photo') + ' left out'), Ul(*map(Li, left_out))) if left_out else None
     return Section(H2('Figures'), about, figures_table(summary), said, lost, id='figures')
 
 # %% ../../nbs/library/report.ipynb #7e638fc2
 def _spreads(rows):
-    "Photo by photo"
-    about = P('Each thin line is a photo. The box holds the middle half of the photos, its thick line is the median.')
+    "The section of the spread over the photos"
+    about = P('Each thin line is a photo. The box holds the middle half of the photos, and the thick line is the median.')
     return Section(H2('Photo by photo'), about, Div(*map(_diagram, strips(rows)), cls='strips'), id='spread')
 
 _HUES = 'system', 'class', 'regions', 'right', 'left grey', 'right within 20°', 'right within 45°'
@@ -219,71 +218,68 @@ _REGIONS = 'photo', 'class', 'verdict', 'off by', 'hue: truth', 'here', 'chroma:
 
 # %% ../../nbs/library/report.ipynb #0a95ad89
 def _hues(hues, rows, main, rule):
-    "Hues of labelled regions, raw output; nothing if none were labelled. Grey has no hue, and no row"
+    "The section of hues in labelled regions, raw output; None if no regions were labelled. Grey has no hue, and no row"
     lines = [_hue_row(h) for h in hues if h['output'] == 'raw' and h['system'] != 'grey']
     if not lines: return None
-    about = P("Labelled regions of the photos. Right means: the region’s mean colour is not grey (chroma of at least "
-        f"{rule['least_chroma']}), and its hue is "
-        f"within {rule['tolerance']}° of the truth. The last two columns show how much depends on that choice. The interval comes from "
-        "drawing photos. "
-        'Grey has no hue, and no row.')
+    about = P("These are labelled regions of the photos. A hue is right if the region’s mean colour is not grey (chroma of at least "
+        f"{rule['least_chroma']}) and its hue is within {rule['tolerance']}° of the truth. The last two columns show how much depends on "
+        "that choice. The interval comes from drawing photos. Grey has no hue, and so no row.")
     regions = [_region_row(r['file'], h) for r in rows for h in r['_hues']]
     every = Details(Summary(f'Every region, as {main} coloured it'), _scrolled('Table of regions', _REGIONS, regions))
     return Section(H2('Is the hue right?'), about, _scrolled('Table of hues', _HUES, lines), every, id='hues')
 
 # %% ../../nbs/library/report.ipynb #4a65574f
 def _scale():
-    "What the colours of the maps mean"
+    "The legend of the error maps"
     img = Img(src=as_uri(shades(np.linspace(0, 1, 320)[None].repeat(12, 0)), quality=95),
         alt='Colour scale from dark blue through grey to yellow')
     return Div(img, Div(Span('0: equal'), Span(TOP // 2), Span(f'{TOP} and more'), aria_hidden='true'), cls='scale')
 
 def _pictures(groups, main):
-    "Cards in groups, with the menus of their sliders"
-    about = P(f'The photos on which {main} did best, worst, and as usual, by CIEDE2000. The maps show that difference pixel by pixel, on '
-        'one scale for all: '
-        'dark blue is right, yellow is wrong.')
+    "The section of cards, in groups, with the menus of their sliders"
+    about = P(f'The photos on which {main} did worst, typically, and best, by CIEDE2000. The maps show this difference pixel by pixel, on '
+        'one scale for all: dark blue is right, yellow is wrong.')
     menus = Div(*(Label(f'{side} of the slider ', Select(id=side)) for side in ('left', 'right')), cls='choice', hidden=True)
     return Section(H2('Pictures'), about, _scale(), menus, *((H3(kind), *cards) for kind, cards in groups), id='pictures')
 
 # %% ../../nbs/library/report.ipynb #a7a544ae
 def _compared(system):
-    "A system and what is known of it"
+    "A system and what is known about it"
     known = [(f'{k} ', Code(v), ', ') for k, v in system.about.items()]
     if known: known[-1] = known[-1][:2]
     return Li(B(system.name), ': ', *known)
 
 def _protocol(systems, protocol):
-    "What was compared, and how"
+    "The section on what was compared, and how"
     full = Details(Summary('protocol.json, ', Code(protocol['sha256'])), Pre(to_json(protocol), tabindex='0'))
     return Section(H2('Protocol'), P('What was compared:'), Ul(*map(_compared, systems)),
-        P('How, in full; the hash is that of all the rest:'), full, id='protocol')
+        P('How, in full (the hash covers everything else in the file):'), full, id='protocol')
 
 # %% ../../nbs/library/report.ipynb #7e2305ac
 _PARTS = dict(figures='Figures', spread='Photo by photo', hues='Hues', pictures='Pictures', protocol='Protocol')
 
 def _top(title, photos, size, protocol, sections):
     about = P(f'{_count(photos, "photo")}, whole, short side at most {size} px; every system got the same grey picture. Protocol ',
-        Code(protocol['sha256'][:16]), ': figures may be compared with those of any report that has the same one.')
+        Code(protocol['sha256'][:16]), ': you can compare the figures with those of any report that has the same protocol.')
     return Header(H1(title), about, Nav(Ul(*(Li(A(_PARTS[s.id], href=f'#{s.id}')) for s in sections)), aria_label='Contents'))
 
 def _groups(ours, photos, rows, raw, size, n):
-    "The cards of the chosen photos, by kind"
+    "Make the cards of the chosen photos, by kind"
     by_file, row = {p.file: p for p in photos}, {(r['file'], r['system']): r for r in raw}
     def show(file): return card(by_file[file], ours, {s.name: row[file, s.name] for s in ours}, size)
     return [(kind, [show(r['file']) for r in rs]) for kind, rs in chosen(rows, n)]
 
 # %% ../../nbs/library/report.ipynb #ea668c70
 def report_page(
-    systems: list[System],   # that were measured
-    photos: list[Photo],     # that they were measured on
+    systems: list[System],   # the systems measured
+    photos: list[Photo],     # the photos that they were measured on
     rows: list[dict],        # from `evaluate`
     protocol: dict,          # from `protocol`
     size: int = 256,           # short side in pixels
     left_out: Sequence[str] = (),   # a line for each photo that was left out
     n: int = 4,                # photos of each kind
 ) -> str:                    # HTML
-    "The report as one page"
+    "Make the report as one page."
     ours = [s for s in systems if s.name not in BASELINES] or systems[:1]
     main, raw, summary = ours[0].name, [r for r in rows if r['output'] == 'raw'], summarise(rows)
     own = grouped(rows)[main, 'raw']
@@ -299,19 +295,17 @@ def _side(id, place):
     return Button(Img(alt=f'{place} picture of the pair'), Span(f'the {place} is real'), type='button', id=id)
 
 def _test():
-    "The pair, hidden until the script fills it"
+    "The pair of pictures, hidden until the script fills it"
     return Div(P(id='where', role='status'), ft('progress', id='done', value='0', aria_label='pairs done'),
         Div(_side('first', 'first'), _side('second', 'second'), cls='pair'), id='test', hidden=True)
 
 def _blind_body(data):
-    "The page of the blind test; `blind.js` fills it"
+    "The body of the blind test, which `blind.js` fills"
     head = Header(H1('Which one is real?'),
         P('Each pair shows one scene twice: the photo as it was taken, and the same photo coloured by a computer. Choose the one that you '
-        'think is real. If you '
-            'can’t tell, guess: that is an answer too.'),
-        P('Keys: 1 or ← for the first, 2 or → for the second. You are told whether you were right only at the end, because knowing earlier '
-        'would teach you the '
-            'difference. Your answers stay in this browser.', cls='dim'))
+        'think is real. If you can’t tell, guess: that is an answer too.'),
+        P('Keys: 1 or ← for the first, 2 or → for the second. You learn only at the end whether you were right, because knowing earlier '
+        'would teach you the difference. Your answers stay in this browser.', cls='dim'))
     result = Div(H2('Result'), P(id='verdict'), Div(id='answers'), id='result', hidden=True)
     buttons = P(Button('Save the answers as a file', type='button', id='save'), ' ', Button('Start again', type='button', id='again'))
     script = Noscript(P('This page needs JavaScript to draw the pairs in random order.'))
@@ -319,14 +313,14 @@ def _blind_body(data):
 
 # %% ../../nbs/library/report.ipynb #8d947c5f
 def blind_page(
-    system: System,          # whose pictures are shown beside the real ones
+    system: System,          # whose pictures to show beside the real ones
     photos: list[Photo],
     protocol: dict,          # from `protocol`
     size: int = 256,           # short side in pixels
     n: int = 40,               # pairs, drawn from the photos
-    seed: int = 42,            # of that draw
+    seed: int = 42,            # of this draw
 ) -> str:                    # HTML
-    "Pairs of a real and a coloured photo, as one page that counts which is taken for real"
+    "Make a page of pairs of a real and a coloured photo, which counts how often the coloured one is taken for real."
     drawn, pairs = np.random.default_rng(seed).permutation(len(photos))[:n], []
     for photo in (photos[i] for i in sorted(drawn)):
         truth = truth_of(photo.path, size)
