@@ -49,6 +49,17 @@ def pages(site):
     return {p.relative_to(site).as_posix(): Page(p.read_text(encoding='utf-8')) for p in site.rglob('*.html') if '_static' not in p.parts}
 
 
+def test_text_never_becomes_markup(monkeypatch):
+    "What notebooks and notebooks.yml say is text in the pages' HTML, and `code` in it is code; needs no site"
+    pytest.importorskip('yaml', reason='the docs extra is not installed')
+    monkeypatch.syspath_prepend(str(ROOT/'docs'))
+    from sitegen.notebooks import head
+    nb = dict(cells=[dict(cell_type='markdown', source='# Title\n\n> A lead with `x < y` and <i>no italics</i>')])
+    text = head(dict(file='x', id='library/x', need=['library/y', 'a <u>word</u>']), {'library/y': 'the <s>name</s>'}, nb, 'inference.x')
+    assert '<code>x &lt; y</code> and &lt;i&gt;no italics' in text and '<a href="../api/inference.x.html" class="reference internal">' in text
+    assert 'the &lt;s&gt;name' in text and 'a &lt;u&gt;word' in text and not re.search('<[isu]>', text)
+
+
 def words(text):
     "The letters of a text, without tags"
     return re.sub(r'[^a-z]+', '', html.unescape(re.sub(r'<[^>]+>', '', text)).lower())

@@ -3,8 +3,10 @@ import json
 import re
 
 import yaml
+from fastcore.xml import H3, A, B, Code, Div, Li, Ol, P, Span
 
 from . import BRANCH, DOCS, REPOSITORY, ROOT, adapt_links, source_url
+from .tags import icon, inline, page_link, raw
 
 WORDS_A_MINUTE, CODE_LINES_A_MINUTE = 200, 20  # of a slow reader who wants to understand
 
@@ -127,41 +129,38 @@ def colab_url(id):
 
 
 def needed(entry, names):
-    "What a reader of a notebook should know before, as HTML"
-    return ', '.join(f'<a class="reference internal" href="../{o}.html">{names[o]}</a>' if o in names else o for o in entry['need'])
+    "What a reader of a notebook should know before: links and words, with commas between them"
+    found = [page_link(names[o], href=f'../{o}.html') if o in names else o for o in entry['need']]
+    return [x for o in found for x in (', ', o)][1:]
+
+
+def facts(id, nb, module):
+    "How long a notebook takes, and which module it makes"
+    seconds = timings()['seconds'].get(id)
+    yield B(f'{reading_minutes(nb)} min'), ' to read'
+    if seconds is not None: yield B(run_time(seconds)), ' to run on a CPU'
+    if module: yield 'makes ', page_link(Code(f'colorizer.{module}'), href=f'../api/{module}.html')
+
+
+def actions(entry):
+    "What one can do with a notebook: (icon, words, attributes of the link)"
+    id = entry['id']
+    yield 'fa-solid fa-download', 'Download', dict(href=f"{entry['file']}.ipynb", download=True)
+    yield 'fa-solid fa-cloud', 'Colab', dict(href=colab_url(id))
+    yield 'fa-solid fa-laptop-code', 'Run locally', dict(href=f'../guides/run_locally.html#{anchor(id)}')
+    yield 'fa-brands fa-github', 'Source', dict(href=source_url(f'nbs/{id}.ipynb'))
 
 
 def head(entry, names, nb, module):
     "Title, lead, what it takes, what to know before, and what one can do with the notebook"
-    file, id = entry['file'], entry['id']
     title, lead = title_and_lead(nb)
-    seconds = timings()['seconds'].get(id)
-    facts = [f'<span class="fact"><b>{reading_minutes(nb)} min</b> to read</span>']
-    if seconds is not None: facts.append(f'<span class="fact"><b>{run_time(seconds)}</b> to run on a CPU</span>')
-    if module:
-        facts.append(f'<span class="fact">makes <a class="reference internal" href="../api/{module}.html"><code>colorizer.{module}</code></a></span>')
-    return f'''# {title}
-
-```{{raw}} html
-<p class="lead">{_html(lead)}</p>
-<div class="nb-head">
-<div class="nb-facts">{''.join(facts)}</div>
-<p class="nb-need"><span>Know before</span> {needed(entry, names)}</p>
-<div class="nb-actions">
-<a class="action" href="{file}.ipynb" download><i class="fa-solid fa-download" aria-hidden="true"></i> Download</a>
-<a class="action" href="{colab_url(id)}"><i class="fa-solid fa-cloud" aria-hidden="true"></i> Colab</a>
-<a class="action" href="../guides/run_locally.html#{anchor(id)}"><i class="fa-solid fa-laptop-code" aria-hidden="true"></i> Run locally</a>
-<a class="action" href="{source_url(f'nbs/{id}.ipynb')}"><i class="fa-brands fa-github" aria-hidden="true"></i> Source</a>
-</div>
-</div>
-```
-'''
+    takes = Div(*(Span(*o, cls='fact') for o in facts(entry['id'], nb, module)), cls='nb-facts')
+    need = P(Span('Know before'), ' ', *needed(entry, names), cls='nb-need')
+    links = Div(*(A(icon(sign), f' {words}', **to, cls='action') for sign, words, to in actions(entry)), cls='nb-actions')
+    return f"# {title}\n\n{raw(P(*inline(lead), cls='lead'), Div(takes, need, links, cls='nb-head'))}\n"
 
 
 def anchor(id): return id.replace('/', '-')
-
-
-def _html(s): return re.sub(r'`([^`]+)`', r'<code>\1</code>', s.replace('&', '&amp;').replace('<', '&lt;'))
 
 
 def default_exp(nb):
@@ -211,8 +210,9 @@ def item(entry, names):
     takes = f'{reading_minutes(nb)} min'
     if entry['id'] in timings()['seconds']: takes += f" · runs in {run_time(timings()['seconds'][entry['id']])}"
     number = re.match(r'\d+|', entry['file'])[0]
-    return f'''<li><span class="number" aria-hidden="true">{number}</span><div><h3><a class="reference internal" href="{entry['file']}.html">{_html(title)}</a></h3>
-<p>{_html(lead)}</p><p class="takes">{takes} · know before: {needed(entry, names)}</p></div></li>'''
+    return Li(Span(number, cls='number', aria_hidden='true'),
+              Div(H3(page_link(*inline(title), href=f"{entry['file']}.html")), P(*inline(lead)),
+                  P(f'{takes} · know before: ', *needed(entry, names), cls='takes')))
 
 
 def write_index(wing, parts, names, site):
@@ -223,7 +223,7 @@ def write_index(wing, parts, names, site):
     for part in parts:
         notebooks = part['notebooks']
         if len(parts) > 1: out.append(f"## {part['part']}\n\n{part['lead']}")
-        out.append('```{raw} html\n<ol class="notebooks">\n' + '\n'.join(item(o, names) for o in notebooks) + '\n</ol>\n```')
+        out.append(raw(Ol(*(item(o, names) for o in notebooks), cls='notebooks')))
         out.append(f"```{{toctree}}\n:caption: {part['part']}\n:hidden:\n\n"
                    + '\n'.join(f"{o['name']} <{o['file']}>" for o in notebooks) + '\n```')
     (site/wing/'index.md').write_text('\n\n'.join(out) + '\n', encoding='utf-8')

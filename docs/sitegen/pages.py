@@ -1,10 +1,10 @@
 """The other pages: landing page, gallery, model card, guides; and the files that all pages share."""
-import html
 import importlib.util
 import re
 import shutil
 
 import numpy as np
+from fastcore.xml import H3, Code, Details, Div, Figcaption, Figure, Img, Input, Li, P, Section, Span, Summary, Table, Tbody, Td, Th, Thead, Tr, Ul
 from PIL import Image
 from sphinxcontrib.katex import katex_version
 
@@ -14,6 +14,7 @@ from colorizer.inference.photo import open_photo, sample_photos, save_photo, to_
 
 from . import DOCS, REPOSITORY, ROOT, adapt_links
 from .notebooks import SiteError, anchor, entries, minutes, original, read, title_and_lead, wings
+from .tags import html, inline, page_link, raw
 
 # What can be seen, for those who can't see it; who made it and its licence are in colorizer/photos/README.md
 SEEN = {'astronaut': 'An astronaut in an orange suit', 'cat': 'A ginger cat', 'china': 'A pavilion with red columns above a lake',
@@ -42,14 +43,11 @@ def grey_and_coloured(static):
 def slider(before, after, size, seen, labels=('Grey', 'Colour'), eager=False):
     "Two pictures, one over the other: the markup that docs/demo/slider.js and slider.css know"
     w, h = size
-    load = '' if eager else ' loading="lazy"'
-    return (f'<div class="cz-slider" style="--ratio:{w/h:.4f}"><img src="{before}" width="{w}" height="{h}" alt="{html.escape(seen)}, in {labels[0].lower()}"{load}>'
-            f'<img src="{after}" width="{w}" height="{h}" alt="{html.escape(seen)}, {labels[1].lower()}"{load}>'
-            f'<input type="range" min="0" max="100" step="any" value="50" aria-label="{html.escape(seen)}: {labels[0].lower()} to the left of the line, {labels[1].lower()} to the right" '
-            f'''oninput="this.parentNode.style.setProperty('--at', this.value)"><span>{labels[0]}</span><span>{labels[1]}</span></div>''')
-
-
-def raw(text): return f'```{{raw}} html\n{text}\n```'
+    def picture(src, says): return Img(src=src, width=w, height=h, alt=f'{seen}, {says}', loading=None if eager else 'lazy')
+    left, right = (o.lower() for o in labels)
+    handle = Input(type='range', min=0, max=100, step='any', value=50, oninput="this.parentNode.style.setProperty('--at', this.value)",
+                   aria_label=f'{seen}: {left} to the left of the line, {right} to the right')
+    return Div(picture(before, f'in {left}'), picture(after, right), handle, *map(Span, labels), cls='cz-slider', style=f'--ratio:{w/h:.4f}')
 
 
 def photo_credits():
@@ -64,14 +62,19 @@ def photo_credits():
     return res
 
 
+def plate(name, size, credit):
+    "A photo in the gallery: the slider, what is seen, who made it, and the photo as it was"
+    files = {o: f'_static/gallery/{name}-{o}.jpg' for o in ('grey', 'coloured', 'original')}
+    first = slider(files['grey'], files['coloured'], size, SEEN[name])
+    was = Img(src=files['original'], width=size[0], height=size[1], loading='lazy', alt=f'{SEEN[name]}, the original colours')
+    return Figure(first, Figcaption(f'{SEEN[name]}. ', Span(credit), Details(Summary('As it was'), was)), cls='plate')
+
+
 def gallery(sizes):
-    credits, figures = photo_credits(), []
+    "All photos of the package"
+    credits = photo_credits()
     if lost := set(sizes) - set(SEEN): raise SiteError(f"docs/sitegen/pages.py doesn't say what can be seen in {', '.join(sorted(lost))}")
-    for name, size in sizes.items():
-        first = slider(f'_static/gallery/{name}-grey.jpg', f'_static/gallery/{name}-coloured.jpg', size, SEEN[name])
-        figures.append(f'<figure class="plate">{first}<figcaption>{SEEN[name]}. <span>{html.escape(credits[name])}</span>'
-                       f'<details><summary>As it was</summary><img src="_static/gallery/{name}-original.jpg" width="{size[0]}" height="{size[1]}" loading="lazy" alt="{SEEN[name]}, the original colours"></details></figcaption></figure>')
-    return '<div class="plates">' + '\n'.join(figures) + '</div>'
+    return Div(*(plate(name, size, credits[name]) for name, size in sizes.items()), cls='plates')
 
 
 def figures_of_the_card():
@@ -83,12 +86,12 @@ def figures_of_the_card():
 
 
 def limits_of_the_card():
-    "The first two things that the model can't do, by its card, as list items of HTML"
+    "The first two things that the model can't do, by its card, as list items"
     card = (ROOT/'colorizer/models/README.md').read_text(encoding='utf-8')
     m = re.search(r"^## What it can't do\n+(.+)", card, re.M | re.S)
     if not m: raise SiteError("colorizer/models/README.md has no section \"What it can't do\"")
     items = [' '.join(o.split()) for o in re.split(r'^- ', m[1], flags=re.M) if o.strip()]
-    return ''.join(f'<li>{html.escape(o, quote=False)}</li>' for o in items[:2])
+    return [Li(*inline(o)) for o in items[:2]]
 
 
 def fill(text, **what):
@@ -100,12 +103,11 @@ def fill(text, **what):
 
 def course_cards():
     "The parts of the course as the landing page shows them"
-    out = []
-    for n, part in enumerate(wings()['course'], 1):
-        first = part['notebooks'][0]['file']
-        links = ''.join(f'<li><a class="reference internal" href="course/{o["file"]}.html">{o["name"]}</a></li>' for o in part['notebooks'])
-        out.append(f'<section class="part"><h3><span aria-hidden="true">{n}</span> <a class="reference internal" href="course/{first}.html">{part["part"]}</a></h3><p>{part["lead"]}</p><ul>{links}</ul></section>')
-    return '<div class="parts">' + ''.join(out) + '</div>'
+    def link(text, file): return page_link(text, href=f'course/{file}.html')
+    def part(n, o):
+        heading = H3(Span(n, aria_hidden='true'), ' ', link(o['part'], o['notebooks'][0]['file']))
+        return Section(heading, P(*inline(o['lead'])), Ul(*(Li(link(k['name'], k['file'])) for k in o['notebooks'])), cls='part')
+    return Div(*(part(*o) for o in enumerate(wings()['course'], 1)), cls='parts')
 
 
 def demo_module():
@@ -159,8 +161,8 @@ def write(site):
     demo = (DOCS/'demo/demo.html').read_text(encoding='utf-8')
     hero = slider(f'_static/gallery/{HERO}-grey.jpg', f'_static/gallery/{HERO}-coloured.jpg', sizes[HERO], SEEN[HERO], eager=True)
     course = wings()['course']
-    words = {'index': dict(demo=demo, slider=hero, credit=html.escape(photo_credits()[HERO]), course=course_cards(),
-                           figures=figures_of_the_card(), limits=limits_of_the_card(),
+    words = {'index': dict(demo=demo, slider=html(hero), credit=html(photo_credits()[HERO]), course=html(course_cards()),
+                           figures=html(figures_of_the_card()), limits=html(*limits_of_the_card()),
                            notebooks=str(len(entries({'course': course}))), hours=f'{minutes(course)/60:.0f}'),
              'gallery': dict(gallery=raw(gallery(sizes)), photos=str(len(sizes)))}
     for path in sorted((DOCS/'pages').rglob('*.md')):
@@ -174,12 +176,13 @@ def write(site):
 
 
 def run_locally():
-    "An anchor and a command for each notebook"
-    rows = []
-    for id in (o['id'] for o in entries(wings())):
+    "An anchor and a file for each notebook"
+    def row(id):
         title, _ = title_and_lead(original(id))
-        rows.append(f'<tr id="{anchor(id)}"><td><a class="reference internal" href="../{id}.html">{html.escape(title)}</a></td><td><code>nbs/{id}.ipynb</code></td></tr>')
-    return raw('<div class="pst-scrollable-table-container"><table class="table"><thead><tr><th>Notebook</th><th>File</th></tr></thead><tbody>' + ''.join(rows) + '</tbody></table></div>')
+        return Tr(Td(page_link(*inline(title), href=f'../{id}.html')), Td(Code(f'nbs/{id}.ipynb')), id=anchor(id))
+    rows = [row(o['id']) for o in entries(wings())]
+    table = Table(Thead(Tr(Th('Notebook'), Th('File'))), Tbody(*rows), cls='table')
+    return raw(Div(table, cls='pst-scrollable-table-container'))
 
 
 def finish(out):
