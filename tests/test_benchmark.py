@@ -437,7 +437,7 @@ def test_photos_that_a_folder_lacks_are_said_once(folder, tmp_path, capsys):
     save(tmp_path/'made'/'one__a.png', noise(1))
     assert main(['evaluate', str(folder), '--models', str(tmp_path/'made')]) == 0
     out, err = capsys.readouterr()
-    assert '1 photo, whole' in out and 'left out for all systems: 1 photo of which made has no picture, such as two/a.png' in err
+    assert '1 photo, whole' in out and 'left out for all systems: made has no picture of 1 photo, such as two/a.png' in err
 
 def test_the_command_refuses_before_it_works(folder, model, tmp_path, capsys):
     (tmp_path/'file').write_text('')

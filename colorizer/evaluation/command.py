@@ -93,8 +93,7 @@ def _complete(photos, systems, say):
     for s in systems:
         lacks = [p for p in photos if not s.has(p)]
         if lacks:
-            say(f"left out for all systems: {len(lacks)} photo{'s'[:len(lacks) > 1]} of which {s.name} has no picture, such as "
-                f"{lacks[0].file}")
+            say(f"left out for all systems: {s.name} has no picture of {len(lacks)} photo{'s'[:len(lacks) > 1]}, such as {lacks[0].file}")
         photos = [p for p in photos if s.has(p)]
     if not photos: raise ValueError('no photo that all systems have a picture of')
     return photos

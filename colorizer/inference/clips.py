@@ -230,6 +230,7 @@ def add_encoder(
     if ratio: c.sample_aspect_ratio = 1/ratio if turned else ratio
     return stream
 
+# %% ../../nbs/library/clips.ipynb #c6c553a8
 def frame_rate(video: 'av.VideoStream') -> Fraction:
     "Frames per second according to the clip; 25 if it doesn't say"
     return video.average_rate or video.guessed_rate or Fraction(25)
