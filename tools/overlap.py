@@ -1,4 +1,4 @@
-"""Find photos of one folder that are small, cropped or mirrored copies of photos in another: no model may be judged by what it has seen.
+"""Find photos of one folder that are small, cropped or mirrored copies of photos in another: a model must be judged by photos new to it.
 
     python tools/overlap.py TRAIN VALID [--above 0.975]
 

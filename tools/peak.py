@@ -50,7 +50,7 @@ def main(words):
     watched = Watched(command)
     status = watched.wait()
     print(f'peak memory {watched.peak/GB:.1f} GB', flush=True)
-    if most and watched.peak > most*GB: sys.exit(f'that is more than {most:g} GB')
+    if most and watched.peak > most*GB: sys.exit(f'the command took more than {most:g} GB')
     return status
 
 

@@ -3,7 +3,7 @@
     python tools/run_notebooks.py [--workers N] [--memory GB] [--save] [NOTEBOOK or FOLDER ...]
 
 By default all notebooks in nbs/, two at a time. Those that need much memory (`PEAKS`) run beside small ones only, so that together they
-stay below --memory. What a notebook prints is shown if it fails.
+stay below --memory. If a notebook fails, its output is shown.
 """
 import argparse
 import os
@@ -39,7 +39,7 @@ class Run:
     def ended(self): return not self.watched.thread.is_alive()
 
     def report(self):
-        "Print one line, and what was said if it failed; whether it went well"
+        "Print one line, and the notebook's output if it failed. Returns whether it went well"
         good = self.watched.wait() == 0
         print(f"{'ok    ' if good else 'FAILED'} {self.path}  {time.monotonic() - self.start:.0f} s, {self.watched.peak/GB:.1f} GB",
               flush=True)
@@ -49,7 +49,7 @@ class Run:
 
 
 def next_for(todo, running, memory):
-    "The first notebook that fits beside those at work; any if none is"
+    "The first notebook that fits beside those at work; if none is at work, the first of all"
     free = memory - sum(need(r.path) for r in running)
     return next((p for p in todo if need(p) <= free), None if running else todo[0])
 
@@ -64,7 +64,7 @@ def main():
     os.environ.setdefault('OMP_NUM_THREADS', '1')  # torch in each process would otherwise take all cores for itself
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     todo, running, failed, start, peak = found(args.paths), [], [], time.monotonic(), 0
-    if not todo: sys.exit('no notebooks there')
+    if not todo: sys.exit('no notebooks found: give notebooks or folders that hold some')
     while todo or running:
         while len(running) < args.workers and todo and (path := next_for(todo, running, args.memory)):
             todo.remove(path)
