@@ -218,7 +218,7 @@ def test_a_full_disk_loses_nothing(run, work, half_written):
         text=True, env=ENV)
     assert r.returncode == 1
     last = [o for o in r.stderr.splitlines() if o.strip()][-1]
-    assert 'cannot be written' in last and 'make room' in last and '--resume' in last, r.stderr
+    assert 'cannot write this file' in last and 'free some disk space' in last and '--resume' in last, r.stderr
     assert (out/'checkpoint.pt').read_bytes() == before and not list(out.glob('.*'))
     resume(out)
     assert_same_end(work, out)
@@ -231,7 +231,7 @@ def test_ctrl_c_stops_at_the_next_batch_and_says_how_to_resume(run, work):
     p.send_signal(signal.SIGINT)
     _, err = p.communicate(timeout=120)
     assert p.returncode == 130, err
-    assert err.splitlines()[-1] == f'stopped; everything is kept. Continue with: colorizer train --resume --out {out}'
+    assert err.splitlines()[-1] == f'stopped; nothing is lost. Continue with: colorizer train --resume --out {out}'
     assert 'Traceback' not in err and len(history(out)) < 5
     resume(out)
     assert_same_end(work, out)
@@ -355,7 +355,7 @@ def test_div2k_is_trained_on_and_its_validation_set_is_kept_for_the_end(work, mo
     (['{photos}', '--recipe', 'smoke', '--bs', '500', '--arch', 'mobilenet_v2', '--encoder-weights', '{encoder}'],
     'fewer than one batch of 500'),
     (['{photos}', '--recipe', 'smoke', '--vgg', 'vgg16', '--vgg-weights', '{encoder}'], 'VGG weights'),
-    (['{photos}', '--test', '{photos}', '--recipe', 'smoke'], 'all photos to train on are also photos to test on'),
+    (['{photos}', '--test', '{photos}', '--recipe', 'smoke'], 'every photo to train on is also a test photo'),
     (['{photos}', '--lr', '1e-3', '1e-4'], 'give one value, or one for each of the 1 sizes'),
     (['--resume'], 'there is no run to resume'),
 ])
@@ -387,7 +387,7 @@ def test_a_non_finite_loss_stops_with_the_last_good_weights_kept(work, monkeypat
 
 def test_a_run_is_not_overwritten_nor_mixed_up(run, work):
     r = colorizer(*train_words(work, work/'run'))
-    assert r.returncode == 1 and 'there is a run in it' in r.stderr
+    assert r.returncode == 1 and 'already holds a run' in r.stderr
     r = colorizer('train', '--resume', '--out', work/'run', '--seed', 7)
     assert r.returncode == 1 and 'leave out seed' in r.stderr
 
@@ -429,7 +429,7 @@ def test_sixty_photos_and_fast_end_better_than_grey(sixty, work):
     best = min(rows, key=lambda r: float(r['valid_loss']))
     assert config['stages'][0]['bs'] <= config['photos']['train']/4 and config['photos']['valid'] >= 6
     assert float(best['valid_loss']) < base['grey']['loss'] and float(best['batch_psnr']) > base['grey']['batch_psnr'] + .2, rows
-    assert 'with --from default' in log(work/'few') and 'left grey loss' in log(work/'few')
+    assert 'With --from default' in log(work/'few') and 'left grey loss' in log(work/'few')
     assert any('bs at 48 px' in o and 'instead of 32' in o for o in config['recipe']['departures'])
 
 
@@ -446,11 +446,11 @@ def test_fine_tuning_that_makes_it_worse_keeps_the_start_and_says_so(work):
     lines = log(work/'spoilt').splitlines()
     assert next(i for i, o in enumerate(lines) if 'held out: left grey' in o) < next(i for i, o in enumerate(lines) if 'px begins' in o)
     assert 'held-out photos at 48 px: left grey' in lines[-3] and lines[-1].endswith('done')
-    assert 'model.onnx keeps the weights of the start' in lines[-2]
+    assert 'model.onnx keeps the starting weights' in lines[-2]
 
 
 def test_fine_tuning_on_sixty_photos_keeps_the_colours_of_the_start(sixty, work):
-    "The shipped model's colours were multiplied by a factor that the loss knows nothing of, and at 64 px it is no master"
+    "The shipped model has a colour factor that the loss knows nothing of, and it is weak at 64 px"
     from colorizer.training.export import strength_of
     r = colorizer('train', sixty, '--out', work/'gentle', '--recipe', 'fast', '--from', 'default', '--size', 64, 96, '--epochs', 3, 2)
     assert r.returncode == 0, r.stderr
@@ -458,7 +458,7 @@ def test_fine_tuning_on_sixty_photos_keeps_the_colours_of_the_start(sixty, work)
     _, start, trained, end = comparison['figures'].values()
     assert config['strength'] == strength_of() > 1 and strength_of(work/'gentle/model.onnx') == comparison['strength'] >= strength_of()
     assert end['psnr'] > start['psnr'] and end['colour'] > .9*start['colour'] and comparison['share'] > 0, comparison
-    assert 'multiplied by 1.25 when it was exported' in log(work/'gentle')
+    assert 'multiplied its colours by 1.25' in log(work/'gentle')
     assert all(s['lr'] < 1e-4 and not s['frozen_epochs'] for s in config['stages'])
     assert colorizer('export', work/'gentle/kept.safetensors', work/'again.onnx').returncode == 0
     assert strength_of(work/'again.onnx') == comparison['strength']
