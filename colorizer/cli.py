@@ -91,6 +91,7 @@ def main(
         return 1
     except (ValueError, OSError) as e: return _complain(e)
 
+# %% ../nbs/library/command.ipynb #2f1d369d
 def _run(argv, ours):
     "Parse the words and run the command"
     if argv and (right := meant(argv[0])):

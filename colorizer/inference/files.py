@@ -327,11 +327,6 @@ class TiffPages:
         self.fp.write(struct.pack('<I', start))
         self.link = start + 2 + 12*len(tags)
 
-    def _strip(self, part):
-        part = np.ascontiguousarray(part)
-        if not self.compress: return part.tobytes()
-        return zlib.compress(np.concatenate([part[:, :1], part[:, 1:] - part[:, :-1]], axis=1).tobytes(), 6)
-
 # %% ../../nbs/library/files.ipynb #9394624f
 @patch
 def _tags(self: TiffPages, pixels, meta, rows, sizes):
@@ -352,6 +347,13 @@ def _tags(self: TiffPages, pixels, meta, rows, sizes):
         if key not in meta: continue
         tags.tagtype[tag], tags[tag] = kind, meta[key] if isinstance(meta[key], bytes) else bytes(meta[key])
     return tags
+
+@patch
+def _strip(self: TiffPages, part):
+    "Encode a strip of rows"
+    part = np.ascontiguousarray(part)
+    if not self.compress: return part.tobytes()
+    return zlib.compress(np.concatenate([part[:, :1], part[:, 1:] - part[:, :-1]], axis=1).tobytes(), 6)
 
 # %% ../../nbs/library/files.ipynb #dcbe71b6
 FORMATS = PLAIN_FORMATS | {'.jpe': 'JPEG', '.jfif': 'JPEG', '.apng': 'PNG', '.gif': 'GIF', '.avif': 'AVIF', '.heic': 'HEIF',
@@ -502,6 +504,7 @@ def _decoded(f):
         yield found
         del found
 
+# %% ../../nbs/library/files.ipynb #f1837144
 def _in_rgb(look, side=None):
     "Return an array as it is, or a Pillow image as RGB pixels, thinned out until its short side is about `side` long"
     if isinstance(look, np.ndarray): return look
@@ -532,6 +535,7 @@ def _halves(pixels, fmt, f):
     return fmt == 'JPEG' and f.count == 1 and pixels.dtype == np.uint8 and pixels.ndim == 2 and pixels.size >= LARGE and encoding(f,
         fmt)['subsampling'] == 2
 
+# %% ../../nbs/library/files.ipynb #4c78f2c2
 def _write(target, fmt, results, f, ready):
     "Write results to a path or into an open file"
     if not _can_write(fmt):

@@ -130,6 +130,7 @@ def _offsets(cb, cr, low, high):
     r += 256*g  # a float32 holds this exactly
     return (r.astype(np.int32) + (b.astype(np.int32) << 16)).view(np.uint32) + np.uint32(255 << 24)
 
+# %% ../../nbs/library/merging.ipynb #3171bb8a
 def merge_halved(
     pixels: np.ndarray,  # grey uint8 [H,W]; gives the result its luma
     chroma: np.ndarray,  # as for `merge`

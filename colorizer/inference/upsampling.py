@@ -40,6 +40,9 @@ def slopes(
     return (cov/(var + eps)*r2.clip(0, 1)**trust).astype(np.float32)
 
 # %% ../../nbs/library/upsampling.ipynb #c126b9fe
+def _resize(a, size, how=Image.Resampling.BICUBIC): return np.asarray(Image.fromarray(np.ascontiguousarray(a, np.float32)).resize(size,
+    how))
+
 def _cubic_rows(first, end, height, h):
     "Return which of `h` rows (two more at either end) make rows `first` to `end` of `height`, and weights [end-first, n] (Keys 1981)"
     pos = (np.arange(first, end) + .5)*h/height - .5
@@ -49,9 +52,6 @@ def _cubic_rows(first, end, height, h):
     return slice(src[0] + 2, src[-1] + 3), w.astype(np.float32)
 
 # %% ../../nbs/library/upsampling.ipynb #05123925
-def _resize(a, size, how=Image.Resampling.BICUBIC): return np.asarray(Image.fromarray(np.ascontiguousarray(a, np.float32)).resize(size,
-    how))
-
 def guided_rows(
     chroma: np.ndarray,  # [h,w,2] = (Cb, Cr)
     size: tuple,  # (width, height) of the photo
