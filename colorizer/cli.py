@@ -129,7 +129,7 @@ def add_data(
     prepare.add_argument('photos', nargs='+', metavar='DIR', help='photos, or folders of photos (with their subfolders)')
     prepare.add_argument('--cache', required=True, metavar='DIR', help='folder for the small copies, which go to DIR/<size>px')
     prepare.add_argument('--size', type=between(int, 32, 2048), required=True, metavar='N', help='side of the training crops in pixels')
-    div2k = which.add_parser('div2k', help='download the DIV2K photos (about 7 GB) and unpack them')
+    div2k = which.add_parser('div2k', help='download the DIV2K photos (4 GB) and unpack them, for which about 7 GB must be free')
     div2k.add_argument('root', metavar='DIR', help='folder for the photos')
     div2k.add_argument('--split', choices=['train', 'valid', 'all'], default='all', help='which part to download (default: all)')
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING: import gradio
 class Dropped:
     "A photo dropped on the page, the network's chroma for it, and the hints clicked on it."
     def __init__(self,
-        path: str | Path,  # of the photo
+        path: str | Path,  # path of the photo
         colorizer: Colorizer,
         size: int | None = None,  # short side, in pixels, of the copy that the network sees; None means the colorizer's own
         largest: int = 1280,  # long side in pixels of the picture on the page
@@ -158,7 +158,7 @@ _Actions.click, _Actions.unhint, _Actions.save = _click, _unhint, _save
 # %% ../../nbs/library/app.ipynb #aa9ce9ee
 def app_page(
     colorizer: Colorizer,
-    folder: str | Path,  # for uploads and finished files
+    folder: str | Path,  # folder for uploads and finished files
 ) -> 'gradio.Blocks':
     "Build the page of `colorizer app`."
     _quiet(folder)
@@ -210,7 +210,7 @@ def _with_place(gr, f: Callable) -> Callable:
 
 # %% ../../nbs/library/app.ipynb #4856022f
 def add_app(
-    parser: argparse.ArgumentParser,  # to which the options are added
+    parser: argparse.ArgumentParser,  # parser that gets the options
 ) -> None:
     "Add the options of `colorizer app`."
     parser.add_argument('--port', type=int, default=7860, metavar='N', help='port on this machine (default: 7860)')

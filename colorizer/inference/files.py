@@ -366,7 +366,7 @@ def _can_write(fmt):
     return features.check('avif') if fmt == 'AVIF' else heic_plugin() if fmt == 'HEIF' else True
 
 def format_for(
-    path: str | Path,  # of the photo, or of its result
+    path: str | Path,  # path of the photo or of its result
 ) -> str:  # suffix of the result, with its dot
     "Choose the format of a photo's result: the photo's own if we can write that, else PNG."
     suffix = Path(path).suffix

@@ -46,8 +46,8 @@ def _sort(path, entry, found, left):
 
 # %% ../../nbs/library/folders.ipynb #6e0f978d
 def scan_folder(
-    folder: str | Path,  # where to look
-    recursive: bool = False,  # whether to look in its subfolders too
+    folder: str | Path,  # folder to search
+    recursive: bool = False,  # whether to search its subfolders too
     leave_out: list | tuple = (),  # folders not to enter
 # paths of photos, sorted; (path, reason) for folders that can't be read; counts of what was left out: {'folders': 3, 'video clips': …}
 ) -> tuple:
@@ -70,7 +70,7 @@ def scan_folder(
 
 # %% ../../nbs/library/folders.ipynb #a3ccb79d
 def results_folder(
-    folder: str | Path,  # of the photos
+    folder: str | Path,  # folder of the photos
 ) -> Path:
     "Return where the results of a folder go by default: beside it."
     real = Path(os.path.abspath(folder))  # so that "." has a name
@@ -117,7 +117,7 @@ def settings_of(
 class Record:
     "A record of what is done in a folder of results."
     def __init__(self,
-        folder: str | Path,  # of the results
+        folder: str | Path,  # folder of results
     ):
         self.folder, self.path, self.lines, clean = Path(folder), Path(folder)/RECORD, {}, True
         for line in self._read():
@@ -176,7 +176,7 @@ def _whole(self: Record):
 
 # %% ../../nbs/library/folders.ipynb #7471b3cf
 def sweep(
-    folder: str | Path,  # of results
+    folder: str | Path,  # folder of results
 ) -> None:
     "Remove half-written files of processes that no longer run, in a folder and its subfolders."
     for o in Path(folder).rglob('.colorizer-*.part'):

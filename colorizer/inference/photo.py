@@ -96,7 +96,7 @@ PLAIN_FORMATS = {'.jpg': 'JPEG', '.jpeg': 'JPEG', '.png': 'PNG', '.webp': 'WEBP'
 _options = {'JPEG': dict(quality=95, subsampling=0), 'WEBP': dict(quality=95)}
 
 def check_target(
-    path: str | Path,  # of the photo to write
+    path: str | Path,  # path of the photo to write
     formats: dict = PLAIN_FORMATS,  # allowed suffixes
 ) -> None:
     "Raise `PhotoError` if a photo can't be written to `path`; call it before the work."

@@ -21,7 +21,7 @@ def one_line(
     return ' '.join(str(e).split())
 
 def say(
-    text: object,  # for a person, not for the next program in a pipe
+    text: object,  # message for a person, not for the next program in a pipe
 ) -> None:
     "Print a line on the error stream"
     print('colorizer:', text, file=sys.stderr, flush=True)

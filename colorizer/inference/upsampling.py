@@ -103,7 +103,7 @@ def _said(hint): return ','.join(f'{o:g}' if isinstance(o, float) else str(o) fo
 def hint_list(
     hints: list | tuple,  # list of (x, y, colour): pixels from the left and from the top, '#rrggbb', a CSS name, or (r, g, b) in 0..255
     size: tuple,  # (width, height) of the upright photo
-) -> list:  # of (x, y, chroma [2])
+) -> list:  # list of (x, y, chroma [2])
     "Check hints. Raise `PhotoError` if one lies outside the photo or its colour is unknown."
     out = []
     for hint in hints:

@@ -22,7 +22,7 @@ def data_uri(
 
 # %% ../../nbs/library/web_page.ipynb #b58473d0
 def page_file(
-    name: str,  # of a file in `colorizer/pages`
+    name: str,  # name of a file in `colorizer/pages`
 ) -> Safe:
     "Return one of our style sheets or scripts, to go into a page unescaped."
     return Safe((PACKAGE/'pages'/name).read_text(encoding='utf-8'))
@@ -47,7 +47,7 @@ def web_page(
     title: str,
     *body: object,  # tags, as `fastcore.xml` makes them, and text
     css: Safe,  # style sheet, from `page_file`
-    script: Safe | None = None,  # from `page_file`
+    script: Safe | None = None,  # script, from `page_file`
 ) -> str:  # an HTML document
     "Make a page in one file that loads nothing from elsewhere. The same content always makes the same page."
     rules = _RULES + "; script-src 'unsafe-inline'"*bool(script)
