@@ -49,7 +49,7 @@ def _unsigned(a):
     if a.dtype.kind == 'f':
         raise PhotoError(f'floats from {low:g} to {high:g} are not pixels: they should run from 0 to 1. Divide them by the value of white')
     if low < 0 or high > 65535: raise PhotoError(f'integers from {low} to {high} are not pixels. Give uint8, uint16, or floats from 0 to 1')
-    if a.dtype == np.int16 and high > 255: a = a*np.int32(65535)//32767  # as in an int16 TIFF, white is the largest number that the type can hold
+    if a.dtype == np.int16 and high > 255: a = a*np.int32(65535)//32767  # as in an int16 TIFF, white is the largest int16
     return a.astype(np.uint8 if high < 256 else np.uint16)
 
 # %% ../../nbs/library/pixels.ipynb #851283db
