@@ -420,6 +420,18 @@ def sixty(work):
     return sixty
 
 
+def test_stages_that_would_enlarge_the_photos_are_left_out(work):
+    "Trained at 64 px on photos of 48, a network would learn how enlarged photos look"
+    (work/'stamps').mkdir()
+    for name, path in sample_photos().items():
+        with Image.open(path) as img: img.resize((48, 60)).save(work/f'stamps/{name}.png')
+    r = colorizer('train', work/'stamps', '--out', work/'small', '--recipe', 'smoke', '--epochs', 1)
+    assert r.returncode == 0 and 'without the stage at 64 px: most of the photos are smaller' in r.stdout + log(work/'small'), r.stderr
+    config = json.loads((work/'small/config.json').read_text())
+    assert [s['size'] for s in config['stages']] == [32] and 'sizes: 32 instead of 32, 64' in ' '.join(config['recipe']['departures'])
+    assert (work/'small/32px.safetensors').exists() and not (work/'small/64px.safetensors').exists()
+
+
 def test_sixty_photos_and_fast_end_better_than_grey(sixty, work):
     "Few photos: small batches, a warm-up counted in steps, BatchNorm that a handful of steps can bear"
     r = colorizer('train', sixty, '--out', work/'few', '--recipe', 'fast', '--size', 48)

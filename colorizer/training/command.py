@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PALER', 'MOST', 'SHARES', 'FEW', 'starting_model', 'strength_for', 'make_stages', 'settle_recipe', 'departures',
            'make_loss', 'missing_files', 'photos_hash', 'make_config', 'device_name', 'ReportEveryEpoch', 'measure',
-           'held_out_share', 'without_test_photos', 'verdict', 'fair_strength', 'mixed', 'run_train']
+           'held_out_share', 'without_test_photos', 'fitting_stages', 'verdict', 'fair_strength', 'mixed', 'run_train']
 
 # %% ../../nbs/library/train_command.ipynb #49f77792
 import argparse, copy, json, sys, time
@@ -25,7 +25,7 @@ from torchvision.models import get_model_weights
 # %% ../../nbs/library/train_command.ipynb #77f259de
 import colorizer
 from ..inference.disk import write_whole
-from ..inference.photo import find_photos
+from ..inference.photo import PhotoError, find_photos, open_photo
 from ..inference.show import photo_grid
 from .architecture import ColorUnet, create_unet, rgb_to_ycbcr
 from .checkpoints import Interrupted, RunFolder, load_checkpoint, load_weights, save_weights
@@ -320,6 +320,18 @@ def _photos_of(args, sources, test, folder):
         return split_photos(kept, held_out_share(len(kept)), args.seed)
     return photos
 
+# %% ../../nbs/library/train_command.ipynb #a55f217c
+def fitting_stages(
+    stages: list[Stage],
+    photos: list[Path],
+    n: int = 100,  # look at this many of the photos
+) -> list[Stage]:
+    "Return the stages that most of the photos can fill without being enlarged; at least the first"
+    sides = []
+    for o in photos[::max(1, len(photos)//n)]:
+        with suppress(PhotoError): sides.append(min(open_photo(o).size))
+    return [s for s in stages if sides and s.size <= np.median(sides)] or stages[:1]
+
 # %% ../../nbs/library/train_command.ipynb #4c37febc
 PALER = .9  # a result with less than this share of the start's colour counts as paler
 
@@ -439,6 +451,7 @@ def _train(args, recipe, sources, test, model, loss, saved):
     half = has_bf16(device) if args.precision == 'auto' else args.precision == 'bfloat16'
     if rank_distrib() == 0 and not args.resume: _new_folder(args)
     folder = RunFolder(args.out)
+    if not args.size: recipe = _without_large_stages(recipe, sources, folder)
     photos = _photos_of(args, sources, test, folder)
     train, valid = photos(recipe.stages[0].size)
     if not args.stage_bs: recipe = replace(recipe, stages=tuple(limit_batches(recipe.stages, len(train), num_processes())))
@@ -454,6 +467,14 @@ def _train(args, recipe, sources, test, model, loss, saved):
         if folder.writes: _complete(args, folder, recipe.stages, valid, test, facts)
         return 0
     return 130
+
+def _without_large_stages(recipe, sources, folder):
+    "Leave out the stages that would enlarge most of the photos, and say so"
+    kept = fitting_stages(list(recipe.stages), find_photos(*sources))
+    if left := [f'{s.size}' for s in recipe.stages if s not in kept]:
+        folder.log(f"without the stage{'s'*(len(left) > 1)} at {' and '.join(left)} px: most of the photos are smaller and would be "
+                   'enlarged. --size chooses sizes by hand', show=True)
+    return replace(recipe, stages=tuple(kept))
 
 # %% ../../nbs/library/train_command.ipynb #2b8c9466
 @contextmanager
