@@ -751,6 +751,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'colorizer/inference/files.py'),
                                            'colorizer.inference.files.TiffPages.add': ( 'library/files.html#tiffpages.add',
                                                                                         'colorizer/inference/files.py'),
+                                           'colorizer.inference.files._TooLarge': ( 'library/files.html#_toolarge',
+                                                                                    'colorizer/inference/files.py'),
                                            'colorizer.inference.files._agree': ( 'library/files.html#_agree',
                                                                                  'colorizer/inference/files.py'),
                                            'colorizer.inference.files._black_and_white': ( 'library/files.html#_black_and_white',

@@ -126,7 +126,7 @@ def add_data(
     "Add the options of `colorizer data`."
     which = parser.add_subparsers(dest='what', required=True, metavar='prepare | div2k')
     prepare = which.add_parser('prepare', help='shrink photos once to the size of a training stage')
-    prepare.add_argument('photos', nargs='+', metavar='DIR', help='photos, or folders of photos (with their subfolders)')
+    prepare.add_argument('photos', nargs='+', metavar='PHOTO|FOLDER', help='photos, or folders of photos (with their subfolders)')
     prepare.add_argument('--cache', required=True, metavar='DIR', help='folder for the small copies, which go to DIR/<size>px')
     prepare.add_argument('--size', type=between(int, 32, 2048), required=True, metavar='N', help='side of the training crops in pixels')
     div2k = which.add_parser('div2k', help='download the DIV2K photos (4 GB) and unpack them, for which about 7 GB must be free')

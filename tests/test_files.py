@@ -639,6 +639,14 @@ def test_kinds_of_tiff_that_cannot_be_read_are_named(command, tmp_path):
             or '32' in stderr[0]), stderr
 
 
+def test_a_result_that_is_too_large_for_a_tiff_is_named(tiny, monkeypatch, tmp_path):
+    monkeypatch.setattr('colorizer.inference.files.TIFF_BYTES', 1000)
+    grey().save(tmp_path/'photo.png')
+    with pytest.raises(PhotoError, match=r'out\.tif: over 4 GB, more than a TIFF can hold'):
+        colorize_file(tiny, tmp_path/'photo.png', tmp_path/'out.tif')
+    assert sorted(o.name for o in tmp_path.iterdir()) == ['photo.png']
+
+
 @pytest.mark.parametrize('a', [y16().astype('>u2'), y16().astype(np.int32), y16().astype(np.uint32), y16().astype(np.int64), y16()/65535,
     (y16() >> 1).astype(np.int16), y32().astype(np.float16)])
 def test_arrays_of_any_type(tiny, a):
