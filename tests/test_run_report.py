@@ -186,7 +186,7 @@ def test_a_run_under_way_says_when_its_last_epoch_was(tmp_path):
     at = datetime(2026, 1, 2, 3, 30).timestamp()
     os.utime(folder/'history.csv', (at, at))
     text = Elements(written(folder)).text
-    assert 'Its last epoch ended 2026-01-02 03:30:00' in text and '5 h 30 min' in text
+    assert 'The last epoch ended 2026-01-02 03:30:00' in text and '5 h 30 min' in text
     breaks = ['2026-01-02 09:00:00 resumed', '2026-01-02 09:15:00 interrupted']
     (folder/'log.txt').write_text('\n'.join(LOG + breaks))
     assert '1 h 25 min' in Elements(written(folder)).text  # to the last line before the break, and after it
@@ -205,7 +205,7 @@ def test_done_but_not_all_stages(tmp_path):
     ('history.csv', 'epoch,train_loss,valid_loss\n', 'no epochs'),
     ('history.csv', b'\xff\xfe\x00', 'not CSV'), ('history.csv', 'epoch,train_loss,valid_loss\n1,2.5\n',
     'row 1 has no number for valid_loss'),
-    ('history.csv', 'stage,epoch,train_loss,valid_loss\n3,1,2,2\n', 'stage that config.json does not name'),
+    ('history.csv', 'stage,epoch,train_loss,valid_loss\n3,1,2,2\n', 'stage that config.json does not have'),
     ('history.csv', 'epoch,train_loss,valid_loss\nnan,2,2\n', 'for epoch'),
 ])
 def test_a_broken_run_is_one_line(tmp_path, name, content, says):
