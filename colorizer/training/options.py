@@ -26,10 +26,10 @@ def _run_arguments(arg):
         'its photos at an eighth of the size (some tens of MB)')
     arg('--out', type=Path, required=True, metavar='RUN', help='folder for weights, history, pictures and report')
     arg('--resume', action='store_true', help='continue the run in RUN, with the options it began with')
-    arg('--recipe', choices=list(RECIPES), help='where to take all settings from that you do not give yourself; the recipes are listed '
-        'below (default: article, or finetune with --from)')
+    arg('--recipe', choices=list(RECIPES), help='settings for everything that you do not set yourself; see the list below (default: article, '
+        'or finetune with --from)')
     arg('--from', dest='start', metavar='WEIGHTS',
-        help='start from trained weights: a .safetensors or .onnx file, or the word default for the model that comes with colorizer')
+        help='start from trained weights: a .safetensors or .onnx file, or "default" for the model that comes with colorizer')
     arg('--test', nargs='+', metavar='DIR', help='photos to measure the finished model on; they are never trained on (default: with div2k '
         'and div2k-small, their validation photos)')
     arg('--cache', type=Path, metavar='DIR', help='folder for downloads and for copies of the photos at each size (default: RUN/cache)')

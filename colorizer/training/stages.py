@@ -15,7 +15,7 @@ class Stage:
     size: int = 64  # side of the photos in pixels
     bs: int = 32  # photos in a batch
     frozen_epochs: int = 1  # epochs with the encoder frozen
-    epochs: int = 4  # most epochs to train all layers
+    epochs: int = 4  # maximum number of epochs with all layers
     frozen_lr: float = 2e-3  # learning rate of the decoder while the encoder is frozen
     lr: float = 1e-3  # learning rate of the decoder afterwards
     encoder_factor: float = 1/20  # learning rate of the encoder's first layers, as a share of lr
