@@ -26,8 +26,8 @@ def _run_arguments(arg):
         'its photos at an eighth of the size (some tens of MB)')
     arg('--out', type=Path, required=True, metavar='RUN', help='folder for weights, history, pictures and report')
     arg('--resume', action='store_true', help='continue the run in RUN, with the options it began with')
-    arg('--recipe', choices=list(RECIPES), help='settings for everything that you do not set yourself; see the list below (default: article, '
-        'or finetune with --from)')
+    arg('--recipe', choices=list(RECIPES), help='settings for everything that you do not set yourself; see the list below (default: '
+        'article, or finetune with --from)')
     arg('--from', dest='start', metavar='WEIGHTS',
         help='start from trained weights: a .safetensors or .onnx file, or "default" for the model that comes with colorizer')
     arg('--test', nargs='+', metavar='DIR', help='photos to measure the finished model on; they are never trained on (default: with div2k '
