@@ -158,7 +158,7 @@ def test_validation_photos_and_second_scales_are_not_trained_on(tmp_path):
     with pytest.raises(DataError, match='0801x4.png and 1 more: validation photos') as e:
         check_numbers([*train, folder/'0801x4.png', folder/'0900.png'])
     assert one_line(e)
-    with pytest.raises(DataError, match='0001x4.png: to be trained on and'): check_numbers(train, [folder/'HR'/'0001.png'])
+    with pytest.raises(DataError, match='0001x4.png: used for training and'): check_numbers(train, [folder/'HR'/'0001.png'])
     with pytest.raises(DataError, match='0001x4.png and .*0001.png are the same photo'): check_numbers([*train, folder/'x2'/'0001.png'])
 
 
@@ -407,7 +407,7 @@ def test_same_photo_twice_is_kept_once(folder, tmp_path):
 
 def test_unwritable_cache_is_one_line(folder, tmp_path):
     (tmp_path/'file').write_text('')
-    with pytest.raises(DataError, match='cannot be written') as e: prepare(folder, tmp_path/'file', 32, progress=False)
+    with pytest.raises(DataError, match='cannot write to the cache') as e: prepare(folder, tmp_path/'file', 32, progress=False)
     assert one_line(e)
 
 

@@ -26,7 +26,7 @@ def read_weights(
 ) -> tuple[dict, dict]:  # name → tensor, and the file's metadata
     "Read a state dict from disk without running code. Raises `UnetError` if that fails"
     path = Path(path)
-    if not path.is_file(): raise UnetError(f"there is no weights file at {path}")
+    if not path.is_file(): raise UnetError(f"no weights file at {path}")
     try: state, meta = _read(path)
     except Exception as e:
         code = 'allowed global' in str(e)
