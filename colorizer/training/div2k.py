@@ -69,7 +69,7 @@ def _named(photos): return [(n, o) for o in photos if 'div2k' in str(o.absolute(
 def _misused(named, tested):
     "Say which of DIV2K's photos must not be trained on; None if all is well"
     held = [o for (i, _), o in named if i in VALID]
-    if held: return f'{_some(held)}: these are validation photos of DIV2K, kept out of training. Give only the folder with 0001 to 0800'
+    if held: return f'{_some(held)}: validation photos of DIV2K are kept out of training. Give only the folder with 0001 to 0800'
     both = [o for (i, _), o in named if i in tested]
     if both: return f'{_some(both)}: used for training and, perhaps at another scale, for testing. Give other photos to test on'
     twice = [i for i, n in Counter(i for (i, _), _ in named).items() if n > 1]
