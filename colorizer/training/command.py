@@ -324,7 +324,7 @@ def _photos_of(args, sources, test, folder):
 def fitting_stages(
     stages: list[Stage],
     photos: list[Path],
-    n: int = 100,  # look at this many of the photos
+    n: int = 100,  # number of photos to look at, about
 ) -> list[Stage]:
     "Return the stages that most of the photos can fill without being enlarged; at least the first"
     sides = []
@@ -444,6 +444,15 @@ def _saved(args):
     config = json.loads((args.out/'config.json').read_text(encoding='utf-8'))
     return load_checkpoint(args.out/'checkpoint.pt'), create_unet(**config['model'], pretrained=False)
 
+# %% ../../nbs/library/train_command.ipynb #f1ec44c2
+def _without_large_stages(recipe, sources, folder):
+    "Leave out the stages that would enlarge most of the photos, and say so"
+    kept = fitting_stages(list(recipe.stages), find_photos(*sources))
+    if left := [f'{s.size}' for s in recipe.stages if s not in kept]:
+        folder.log(f"without the stage{'s'*(len(left) > 1)} at {' and '.join(left)} px: most of the photos are smaller and would be "
+                   'enlarged. To choose the sizes yourself, use --size', show=True)
+    return replace(recipe, stages=tuple(kept))
+
 # %% ../../nbs/library/train_command.ipynb #13088493
 def _train(args, recipe, sources, test, model, loss, saved):
     "Train, export and measure; return the exit status"
@@ -467,14 +476,6 @@ def _train(args, recipe, sources, test, model, loss, saved):
         if folder.writes: _complete(args, folder, recipe.stages, valid, test, facts)
         return 0
     return 130
-
-def _without_large_stages(recipe, sources, folder):
-    "Leave out the stages that would enlarge most of the photos, and say so"
-    kept = fitting_stages(list(recipe.stages), find_photos(*sources))
-    if left := [f'{s.size}' for s in recipe.stages if s not in kept]:
-        folder.log(f"without the stage{'s'*(len(left) > 1)} at {' and '.join(left)} px: most of the photos are smaller and would be "
-                   'enlarged. --size chooses sizes by hand', show=True)
-    return replace(recipe, stages=tuple(kept))
 
 # %% ../../nbs/library/train_command.ipynb #2b8c9466
 @contextmanager
