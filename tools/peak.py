@@ -2,7 +2,7 @@
 
     python tools/peak.py [--most GB] COMMAND...     exit status: the command's, or 1 if it took more than GB
 
-Pages that several processes share count once for each, so the true figure is a little lower.
+Memory that several processes share is shared out among them where the system says how much it is (Linux); elsewhere it counts for each.
 """
 import subprocess
 import sys
@@ -14,12 +14,14 @@ GB = 1e9
 
 
 def resident(pid):
-    "Bytes of resident memory of a process and all that it started"
+    "Bytes of memory of a process and all that it started"
     try: family = [p := psutil.Process(pid), *p.children(recursive=True)]
     except psutil.NoSuchProcess: return 0
     total = 0
     for p in family:
-        try: total += p.memory_info().rss
+        try:
+            m = p.memory_full_info() if psutil.LINUX else p.memory_info()
+            total += getattr(m, 'pss', m.rss)
         except psutil.Error: pass  # it has ended meanwhile
     return total
 

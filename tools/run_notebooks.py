@@ -4,15 +4,20 @@
 
 By default all notebooks in nbs/, two at a time. Those that need much memory (`PEAKS`) run beside small ones only, so that together they
 stay below --memory. If a notebook fails, its output is shown.
+
+Importing torch and what comes with it takes longer than most notebooks. Where processes can be forked (Linux), this process imports that
+once (`PRELOADED`: libraries of others only, nothing of ours), and each notebook begins with it in memory.
 """
 import argparse
+import importlib
+import multiprocessing
 import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from peak import GB, Watched  # beside this file
+from peak import GB, resident  # beside this file
 
 ROOT = Path(__file__).resolve().parent.parent
 PEAKS = {}
@@ -28,23 +33,46 @@ def found(paths):
 def need(path): return PEAKS.get('/'.join(path.with_suffix('').parts[-2:]), USUAL)
 
 
+# No pandas: its pyarrow starts a thread, and a process of several threads can't be forked safely.
+PRELOADED = 'torch', 'torchvision', 'timm', 'matplotlib.pyplot', 'scipy.stats', 'sklearn.model_selection', 'plum', 'beartype.door'
+FORKS = sys.platform == 'linux'
+
+
+def preload():
+    "Import the large libraries that are there"
+    for name in PRELOADED:
+        try: importlib.import_module(name)
+        except ImportError: pass  # without the extra for training, the notebooks say so themselves
+
+
+def test(path, save, said):
+    "What a notebook's process does: nbdev-test, with what it prints in the file `said`"
+    with open(said, 'w', encoding='utf-8') as f:
+        for stream in (sys.stdout, sys.stderr): os.dup2(f.fileno(), stream.fileno())
+    os.chdir(ROOT)
+    from nbdev.test import nbdev_test
+    nbdev_test(str(path), n_workers=0, do_print=True, save=save)  # exits with 1 if a cell failed
+
+
 class Run:
     "A notebook at work"
-    def __init__(self, path, save):
-        self.path, self.start, self.said = path, time.monotonic(), tempfile.TemporaryFile('w+')
-        command = [str(Path(sys.executable).parent/'nbdev-test'), str(path), '--n-workers', '0', '--do-print']
-        if save: command.append('--save')
-        self.watched = Watched(command, stdout=self.said, stderr=self.said, cwd=ROOT)
+    def __init__(self, path, save, folder):
+        self.path, self.start, self.peak, self.said = path.resolve(), time.monotonic(), 0, folder/f'{path.stem}.txt'
+        processes = multiprocessing.get_context('fork' if FORKS else 'spawn')
+        self.process = processes.Process(target=test, args=(self.path, save, self.said))
+        self.process.start()
 
-    def ended(self): return not self.watched.thread.is_alive()
+    def ended(self):
+        "Has it ended? Each question is a look at its memory, too"
+        self.peak = max(self.peak, resident(self.process.pid))
+        return not self.process.is_alive()
 
     def report(self):
         "Print one line, and the notebook's output if it failed. Returns whether it went well"
-        good = self.watched.wait() == 0
-        print(f"{'ok    ' if good else 'FAILED'} {self.path}  {time.monotonic() - self.start:.0f} s, {self.watched.peak/GB:.1f} GB",
-              flush=True)
-        self.said.seek(0)
-        if not good: print(self.said.read(), flush=True)
+        good = self.process.exitcode == 0
+        print(f"{'ok    ' if good else 'FAILED'} {self.path.relative_to(ROOT) if ROOT in self.path.parents else self.path}  "
+              f"{time.monotonic() - self.start:.0f} s, {self.peak/GB:.1f} GB", flush=True)
+        if not good: print(self.said.read_text(encoding='utf-8', errors='replace'), flush=True)
         return good
 
 
@@ -63,17 +91,20 @@ def main():
     args = parser.parse_args()
     os.environ.setdefault('OMP_NUM_THREADS', '1')  # torch in each process would otherwise take all cores for itself
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+    os.environ.setdefault('MPLBACKEND', 'agg')  # no window, whatever is imported first
     todo, running, failed, start, peak = found(args.paths), [], [], time.monotonic(), 0
     if not todo: sys.exit('no notebooks found: give notebooks or folders that hold some')
-    while todo or running:
-        while len(running) < args.workers and todo and (path := next_for(todo, running, args.memory)):
-            todo.remove(path)
-            running.append(Run(path, args.save))
-        time.sleep(.2)
-        for r in [r for r in running if r.ended()]:
-            running.remove(r)
-            failed += [] if r.report() else [str(r.path)]
-            peak = max(peak, r.watched.peak)
+    if FORKS: preload()
+    with tempfile.TemporaryDirectory() as folder:
+        while todo or running:
+            while len(running) < args.workers and todo and (path := next_for(todo, running, args.memory)):
+                todo.remove(path)
+                running.append(Run(path, args.save, Path(folder)))
+            time.sleep(.3)
+            for r in [r for r in running if r.ended()]:
+                running.remove(r)
+                failed += [] if r.report() else [str(r.path)]
+                peak = max(peak, r.peak)
     print(f'{time.monotonic() - start:.0f} s, largest {peak/GB:.1f} GB')
     if failed: sys.exit(f"failed: {', '.join(failed)}")
 
