@@ -33,8 +33,8 @@ def pytest_collection_modifyitems(items): items.sort(key=lambda o: o.path.stem n
 GRAPHS = {}
 
 
-@pytest.fixture
-def trace_once(monkeypatch):
+@pytest.fixture(scope='module')
+def trace_once():
     "Tracing a network takes ten seconds. Each kind is traced once in a process here, and gets other weights (test_export)"
     from onnx import numpy_helper
 
@@ -46,5 +46,6 @@ def trace_once(monkeypatch):
         proto = copy.deepcopy(GRAPHS[key] if key in GRAPHS else GRAPHS.setdefault(key, trace(model)))
         for t in proto.graph.initializer: t.CopyFrom(numpy_helper.from_array(weights[t.name].numpy(), t.name))
         return proto
-    monkeypatch.setattr(export, '_trace', traced)
-    return trace
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, '_trace', traced)
+        yield trace

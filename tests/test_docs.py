@@ -200,7 +200,7 @@ def test_nothing_stands_in_the_way_of_anybody(visit, path, theme):
 
 
 @pytest.mark.parametrize('path',
-                         [*LOOKED_AT, 'gallery.html', 'course/03_loss.html', 'course/index.html', 'course/02_architecture.html',
+                         [*LOOKED_AT, 'gallery.html', 'course/index.html', 'course/02_architecture.html',
                           'library/index.html', 'library/benchmark.html', 'api/evaluation.benchmark.html', 'search.html', 'model_card.html',
                           'guides/offline_weights.html'])
 def test_a_phone_never_scrolls_sideways(visit, path):

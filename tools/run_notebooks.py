@@ -94,7 +94,7 @@ def main():
     os.environ.setdefault('MPLBACKEND', 'agg')  # no window, whatever is imported first
     todo, running, failed, start, peak = found(args.paths), [], [], time.monotonic(), 0
     if not todo: sys.exit('no notebooks found: give notebooks or folders that hold some')
-    if FORKS: preload()
+    if FORKS and len(todo) > 1: preload()
     with tempfile.TemporaryDirectory() as folder:
         while todo or running:
             while len(running) < args.workers and todo and (path := next_for(todo, running, args.memory)):
