@@ -1,6 +1,6 @@
 """The course: notebooks that can be read in one sitting, and the four sizes in full mode (ResNet-34, RGB and VGG-16 from local files: every
 cell that isn't flagged slow runs, on a few tiny photos at a quarter of the size)."""
-import json, os, re, subprocess, sys
+import ast, json, os, re, subprocess, symtable, sys
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +15,54 @@ from torchvision.models.vgg import cfgs, make_layers
 COURSE = Path(__file__).parent.parent/'nbs/course'
 STAGES = ['05_train_64px', '06_train_128px', '07_train_256px', '08_train_512px']
 
+# Each notebook gets a process of its own, so that none keeps the memory of another; it is forked after the imports, which take longest.
 RUN = '''
-import json, sys, warnings
+import json, os, sys, warnings
 import matplotlib; matplotlib.use('Agg')
 import matplotlib.pyplot as plt
+from colorizer.training import command, course, export
 warnings.simplefilter('ignore')
-path, space = sys.argv[1], {'__name__': '__main__'}
-for cell in json.load(open(path, encoding='utf-8'))['cells']:
-    code = ''.join(cell['source'])
-    if cell['cell_type'] != 'code' or '#| slow' in code or '#| notest' in code: continue
-    exec(compile(code, f'{path} {cell["id"]}', 'exec'), space)
-    plt.close('all')
-run = space['run']
-print(json.dumps(dict(full=run.full, size=run.stage.size, kept=(run.root/f'{run.stage.size}px.safetensors').exists(),
-                      encoder=space['model'].config['name'], head=space['model'].config['head'],
-                      parts=space['learn'].loss_func.metric_names)))
+
+def run(path, cells, space):
+    for id, code in cells:
+        exec(compile(code, f'{path} {id}', 'exec'), space)
+        plt.close('all')
+    run = space['run']
+    print(json.dumps(dict(full=run.full, size=run.stage.size, kept=(run.root/f'{run.stage.size}px.safetensors').exists(),
+                          encoder=space['model'].config['name'], head=space['model'].config['head'],
+                          parts=space['learn'].loss_func.metric_names)), flush=True)
+
+for path, cells in json.load(sys.stdin).items():
+    pid = os.fork() if hasattr(os, 'fork') else 0
+    if not pid: run(path, cells, {'__name__': '__main__'})
+    if not pid and hasattr(os, 'fork'): sys.exit()
+    if pid and os.waitpid(pid, 0)[1]: sys.exit(f'{path} failed')
 '''
+
+
+def names(code):
+    "Names that a cell takes from others and names that it gives them"
+    top = symtable.symtable(code, 'cell', 'exec')
+    gives = {o.get_name() for o in top.get_symbols() if o.is_assigned() or o.is_imported() or o.is_namespace()}
+    def takes(table): return {o.get_name() for o in table.get_symbols() if o.is_referenced() and (table is top or o.is_global())}.union(
+        *map(takes, table.get_children()))
+    return takes(top) - {o.target.id for o in ast.walk(ast.parse(code)) if isinstance(o, ast.For) and isinstance(o.target, ast.Name)}, gives
+
+
+def full_mode_cells(path):
+    "The cells that the switch `run` makes different, directly or through others, and those that they need. The rest are the same in both modes"
+    todo = [(c['id'], source) for kind, source, c in cells(path) if kind == 'code' and not re.search(r'#\| (slow|notest)', source)]
+    known = [names(source) for _, source in todo]
+    touched, wanted, keep = {'course'}, set(), set()
+    for i, (takes, gives) in enumerate(known):
+        if 'course' in gives: continue  # the import
+        if takes & touched: keep.add(i)
+        touched = touched | gives if i in keep else touched - gives
+    for i in reversed(range(len(todo))):
+        takes, gives = known[i]
+        if i in keep or gives & wanted: keep.add(i); wanted |= takes
+    return [o for i, o in enumerate(todo) if i in keep]
+
 
 NOTEBOOKS = sorted(COURSE.glob('*.ipynb'))
 LIMITED = [p for p in NOTEBOOKS if p.name < '11']
@@ -97,11 +129,10 @@ def test_the_four_sizes_run_in_full_mode(files):
     env = os.environ | dict(COLORIZER_PHOTOS=str(files/'photos'), COLORIZER_ENCODER=str(files/'resnet34.safetensors'),
                             COLORIZER_VGG=str(files/'vgg16.safetensors'),
                             COLORIZER_QUICK='1', PYTHONPATH=os.pathsep.join([str(COURSE.parent.parent), os.environ.get('PYTHONPATH', '')]))
-    said = []
-    for name in STAGES:  # a process each, so that none keeps the memory of another
-        r = subprocess.run([sys.executable, '-c', RUN, str(COURSE/f'{name}.ipynb')], cwd=files, env=env, capture_output=True, text=True)
-        assert r.returncode == 0, r.stdout[-2000:] + r.stderr[-4000:]
-        said += [json.loads(o) for o in r.stdout.splitlines() if o.startswith('{"full"')]
+    todo = {str(COURSE/f'{name}.ipynb'): full_mode_cells(COURSE/f'{name}.ipynb') for name in STAGES}
+    r = subprocess.run([sys.executable, '-c', RUN], cwd=files, env=env, input=json.dumps(todo), capture_output=True, text=True)
+    assert r.returncode == 0, r.stdout[-2000:] + r.stderr[-4000:]
+    said = [json.loads(o) for o in r.stdout.splitlines() if o.startswith('{"full"')]
     assert [o['size'] for o in said] == [16, 32, 64, 128] and all(o['full'] and o['kept'] for o in said)
     assert {(o['encoder'], o['head']) for o in said} == {('resnet34', 'rgb')}
     assert {tuple(o['parts']) for o in said} == {('pixel', 'feature_0', 'feature_1', 'feature_2', 'gram_0', 'gram_1', 'gram_2')}
