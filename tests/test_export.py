@@ -58,6 +58,22 @@ def test_other_weights_in_a_trace_are_a_trace_of_other_weights(weights, trace_on
     assert a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 
+@pytest.mark.parametrize('head', ['chroma', 'rgb'])
+def test_a_graph_traced_at_one_size_is_that_of_any_size(trace_once, head):
+    "All that can differ is what the values within are called"
+    from colorizer.training import export
+    def nodes(proto):
+        names = {}
+        def number(values): return [names.setdefault(v, len(names)) for v in values]
+        return [(n.op_type, number(n.input), number(n.output), [a.SerializeToString() for a in n.attribute]) for n in proto.graph.node]
+    def ports(proto): return [o.type.SerializeToString() for o in (*proto.graph.input, *proto.graph.output)]
+    model = create_unet('mobilenet_v2', pretrained=False, head=head).eval()
+    n, h, w = (torch.export.Dim(d) for d in ('n', 'h', 'w'))
+    quick, symbolic = trace_once(model), export._graph(model, dynamic_shapes=({0: n, 2: 32*h, 3: 32*w},))
+    assert {o.op_type for o in quick.graph.node} <= export._ANY_SIZE
+    assert nodes(quick) == nodes(symbolic) and ports(quick) == ports(symbolic)
+
+
 @pytest.mark.usefixtures('trace_once')
 def test_facts_go_along_and_training_can_go_on(weights, tmp_path):
     path, model = weights

@@ -41,18 +41,36 @@ def _without_traces(proto):
     return proto
 
 # %% ../../nbs/library/export.ipynb #e8dc8d3f
-def _trace(model):
-    "Trace the ONNX graph of `model`, with sizes left open"
-    for m in model.modules():
-        if getattr(m, 'inplace', False): m.inplace = False  # tracing in-place operations takes three times as long and gives the same graph
-    n, h, w = (torch.export.Dim(d) for d in ('n', 'h', 'w'))
+def _graph(model, **sizes):
+    "Trace the ONNX graph of `model` on an example"
     example = torch.rand(2, 1, 64, 96)
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')
         program = torch.onnx.export(ChromaNet(model).eval(), (example,), dynamo=True, verbose=False, input_names=['luma'],
-            output_names=['chroma'], dynamic_shapes=({0: n, 2: 32*h, 3: 32*w},), optimize=False)
+            output_names=['chroma'], optimize=False, **sizes)
     return _without_traces(program.model_proto)
+
+# %% ../../nbs/library/export.ipynb #eb8829f9
+# none of these writes a size of the example into the graph
+_ANY_SIZE = set('Add AveragePool BatchNormalization Cast CastLike Clip Concat Constant Conv DepthToSpace Div Identity MaxPool Mul Pad Relu '
+                'Sigmoid Sub'.split())
+
+def _open_sizes(proto):
+    "Say that batch, height and width of a graph vary"
+    del proto.graph.value_info[:]
+    for port in (proto.graph.input[0], proto.graph.output[0]):
+        for i, name in {0: 'n', 2: '32*h', 3: '32*w'}.items(): port.type.tensor_type.shape.dim[i].dim_param = name
+    return proto
+
+def _trace(model):
+    "Trace the ONNX graph of `model`, with sizes left open"
+    for m in model.modules():
+        if getattr(m, 'inplace', False): m.inplace = False  # tracing in-place operations takes three times as long and gives the same graph
+    proto = _graph(model)
+    if {o.op_type for o in proto.graph.node} <= _ANY_SIZE: return _open_sizes(proto)
+    n, h, w = (torch.export.Dim(d) for d in ('n', 'h', 'w'))
+    return _graph(model, dynamic_shapes=({0: n, 2: 32*h, 3: 32*w},))
 
 # %% ../../nbs/library/export.ipynb #9d38527e
 def half_storage(
