@@ -50,7 +50,7 @@ def names(code):
 
 
 def full_mode_cells(path):
-    "The cells that the switch `run` makes different, directly or through others, and those that they need. The rest are the same in both modes"
+    "The cells that the switch makes different, directly or through others, and those that they need. The rest are the same in both modes"
     todo = [(c['id'], source) for kind, source, c in cells(path) if kind == 'code' and not re.search(r'#\| (slow|notest)', source)]
     known = [names(source) for _, source in todo]
     touched, wanted, keep = {'course'}, set(), set()

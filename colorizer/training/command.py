@@ -232,8 +232,8 @@ def _new_folder(args):
 
 # %% ../../nbs/library/train_command.ipynb #7a8ef628
 class ReportEveryEpoch(Callback):
-    "Updates the grid and the report after every epoch, and the TensorBoard curves on request"
-    order = 90
+    "Updates the grid after every epoch, the report too if the last one is ten seconds old, and the TensorBoard curves on request"
+    order, every, written = 90, 10, -float('inf')
     def __init__(self,
         folder: RunFolder,
         valid: list[Path],  # held-out photos
@@ -245,7 +245,9 @@ class ReportEveryEpoch(Callback):
         row, stage = self.learn.loss_parts.history[-1], self.learn.stage
         grid = _stage_grid(self.folder, row['stage'], stage, self.learn.model, self.valid, f"epoch {row['epoch']}", self.learn.dls.device)
         if self.board: _to_board(self.board, row, np.asarray(grid.img))
+        if time.monotonic() - self.written < self.every: return  # the last report is written when the run ends or stops
         write_report(self.folder.path)
+        self.written = time.monotonic()
 
 # %% ../../nbs/library/train_command.ipynb #2d959cac
 def _stage_grid(folder, k, stage, model, valid, title, device='cpu'):
