@@ -67,7 +67,7 @@ def archive(*words, cwd):
 def colouring(run):
     "The worker processes of a run"
     def works(o):
-        with suppress(psutil.NoSuchProcess): return 'spawn_main' in ' '.join(o.cmdline())  # also said of one that has just died
+        with suppress(psutil.NoSuchProcess): return any(k in o.cmdline() for k in ('archive', '--multiprocessing-fork'))
     return {o for o in psutil.Process(run.pid).children() if works(o)}
 
 def lines(run, n): return [json.loads(run.stdout.readline()) for _ in range(n)]

@@ -7,11 +7,12 @@ __all__ = ['ROOM', 'OBJECT_STORES', 'SCHEMA', 'TABLE', 'KNOWN', 'HOLD_BYTES', 'H
            'read_record', 'plan', 'Worker', 'colour_here', 'ray_at', 'colour_everywhere', 'ArchiveRun', 'cores']
 
 # %% ../../nbs/library/archive.ipynb #62223f5f
-import errno, hashlib, io, json, logging, multiprocessing.connection, os, platform, secrets, signal, tempfile, time, uuid
+import errno, hashlib, io, json, logging, multiprocessing.connection, os, platform, secrets, signal, sys, tempfile, threading, time, uuid
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 import fsspec
@@ -427,9 +428,11 @@ def colour_here(
 # %% ../../nbs/library/archive.ipynb #1174c096
 def _hire(team: dict, block, options: dict):
     "Start a worker on a block"
-    context = multiprocessing.get_context('spawn')
+    forks = sys.platform == 'linux' and threading.active_count() == 1
+    context = multiprocessing.get_context('fork' if forks else 'spawn')
     pipe, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, options), daemon=True)
+    # a forked worker would keep the pipes open after the process at their other end has gone
+    process = context.Process(target=_serve, args=(theirs, options, [pipe, *team] if forks else []), daemon=True)
     process.start()
     theirs.close()
     pipe.send(block)
@@ -444,9 +447,10 @@ def _heard(pipe, process) -> list | None:
     if isinstance(said, Exception): raise said
     return said.to_pylist()
 
-def _serve(pipe, options: dict):
+def _serve(pipe, options: dict, not_ours: list):
     "The loop of a worker process: blocks in, rows out"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for o in not_ours: o.close()
     try:
         worker = Worker(**options)
         while True: pipe.send(worker(pipe.recv()))
@@ -505,14 +509,17 @@ def colour_everywhere(
     except RayError as e: raise PhotoError(_what_ray_says(e)) from None
 
 # %% ../../nbs/library/archive.ipynb #5ecc1b05
-def _block_size(photos: int, workers: int) -> int:
-    "Photos in a block: several blocks for each worker, so that none is idle for long at the end; about ten thousand blocks at most"
-    return max(1, min(16, photos//(8*workers)), photos//10_000)
+def _block_sizes(photos: int, workers: int) -> Iterator:
+    "Photos in each block: at most 16, and single ones at the end, so that no worker is idle for long; about ten thousand blocks at most"
+    left = photos
+    while left:
+        yield (n := min(left, max(1, min(16, left//(4*workers)), photos//10_000)))
+        left -= n
 
 def _blocks(todo: list, workers: int) -> list:
     "Tables of photos for `Worker`"
-    n = _block_size(len(todo), workers)
-    return [_block(i//n, todo[i:i + n]) for i in range(0, len(todo), n)]
+    rest = iter(todo)
+    return [_block(i, list(islice(rest, n))) for i, n in enumerate(_block_sizes(len(todo), workers))]
 
 def _what_ray_says(e):
     "The worker's own exception, picked out of Ray's report"
