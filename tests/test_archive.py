@@ -116,7 +116,8 @@ def test_a_worker_of_a_single_machine_is_killed(photos, tmp_path):
     victim = min(workers, key=lambda o: o.pid)
     victim.kill()
     while not (new := colouring(run) - workers) and run.poll() is None: time.sleep(.02)
-    out, err = run.communicate(timeout=600)
+    out, err = run.stdout.read(), run.stderr.read()  # `communicate` would lose what was read ahead of the two lines
+    run.wait(timeout=60)
     assert run.returncode == 1 and 'Traceback' not in err, err
     rows = complete(photos, dst)
     assert f':{new.pop().pid}' in ' '.join(o['worker'] for o in rows.values())  # whether or not the dead one had finished a block

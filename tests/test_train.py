@@ -309,8 +309,8 @@ def test_two_processes_add_up_their_figures_and_one_writes(together, work):
 def test_two_processes_resume(work):
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '-m', 'colorizer']
     out = work/'pair'
-    words = ['train', work/'photos', '--out', out, '--recipe', 'fast', '--size', 32, '--bs', 4, '--frozen-epochs', 1, '--epochs', 2, '--arch',
-        'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors', '--cache', work/'cache']
+    words = ['train', work/'photos', '--out', out, '--recipe', 'fast', '--size', 32, '--bs', 4, '--frozen-epochs', 1, '--epochs', 2,
+        '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors', '--cache', work/'cache']
     p = subprocess.Popen([*torchrun, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV,
         start_new_session=True)
     wait_for(out/'checkpoint.pt', p)
