@@ -142,4 +142,4 @@ def test_a_size_without_the_one_before_it_says_what_to_run(files, tmp_path):
     code = "from colorizer.training.course import course, course_before; course_before(course(128, 'nowhere'))"
     env = os.environ | dict(COLORIZER_PHOTOS=str(files/'photos'), PYTHONPATH=str(COURSE.parent.parent))
     r = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert r.returncode and 'Run the notebook of 64 pixels first' in r.stderr.splitlines()[-1]
+    assert r.returncode and 'Run the notebook for 64 pixels first' in r.stderr.splitlines()[-1]
