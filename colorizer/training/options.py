@@ -58,7 +58,8 @@ def add_train(
 # %% ../../nbs/library/train_options.ipynb #78143b75
 def _stage_arguments(group):
     about = docments(Stage)
-    group.add_argument('--size', type=int, nargs='+', metavar='N', help=f"{about['size']}, one number for each stage")
+    group.add_argument('--size', type=int, nargs='+', metavar='N', help=f"{about['size']}, one number for each stage "
+              '(default: the sizes of the recipe that most of the photos can fill)')
     for name, kind in STAGE_OPTIONS.items():
         flag = '--epoch-photos' if name == 'photos' else '--' + name.replace('_', '-')
         group.add_argument(flag, dest=f'stage_{name}', type=kind, nargs='+', metavar='N' if kind is int else 'X', help=about[name])
