@@ -52,7 +52,8 @@ def _parser(argv):
         formatter_class=argparse.RawDescriptionHelpFormatter)
     if not named:
         listing = '\n'.join(f'  colorizer {k:9} {v[0]}' for k, v in COMMANDS.items())
-        parser.epilog = f'other commands, each with its own --help:\n{listing}\n(for a photo with such a name, write ./{next(iter(COMMANDS))})'
+        parser.epilog = f'other commands, each with its own --help:\n{listing}\n' + \
+            f'(for a photo with such a name, write ./{next(iter(COMMANDS))})'
         parser.add_argument('--version', action='version', version=f'colorizer {__version__}')
     _function(add)(parser)
     return parser, run, argv[named:]
