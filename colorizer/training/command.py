@@ -447,10 +447,11 @@ def _saved(args):
     return load_checkpoint(args.out/'checkpoint.pt'), create_unet(**config['model'], pretrained=False)
 
 # %% ../../nbs/library/train_command.ipynb #f1ec44c2
-def _without_large_stages(recipe, sources, folder):
+def _without_large_stages(recipe, sources, folder, say):
     "Leave out the stages that would enlarge most of the photos, and say so"
     kept = fitting_stages(list(recipe.stages), find_photos(*sources))
-    if left := [f'{s.size}' for s in recipe.stages if s not in kept]:
+    left = [f'{s.size}' for s in recipe.stages if s not in kept]
+    if left and say:
         folder.log(f"without the stage{'s'*(len(left) > 1)} at {' and '.join(left)} px: most of the photos are smaller and would be "
                    'enlarged. To choose the sizes yourself, use --size', show=True)
     return replace(recipe, stages=tuple(kept))
@@ -462,7 +463,7 @@ def _train(args, recipe, sources, test, model, loss, saved):
     half = has_bf16(device) if args.precision == 'auto' else args.precision == 'bfloat16'
     if rank_distrib() == 0 and not args.resume: _new_folder(args)
     folder = RunFolder(args.out)
-    if not args.size: recipe = _without_large_stages(recipe, sources, folder)
+    if not args.size: recipe = _without_large_stages(recipe, sources, folder, say=not args.resume)
     photos = _photos_of(args, sources, test, folder)
     train, valid = photos(recipe.stages[0].size)
     if not args.stage_bs: recipe = replace(recipe, stages=tuple(limit_batches(recipe.stages, len(train), num_processes())))
