@@ -510,11 +510,12 @@ def colour_everywhere(
 
 # %% ../../nbs/library/archive.ipynb #5ecc1b05
 def _block_sizes(photos: int, workers: int) -> Iterator:
-    "Photos in each block: at most 16, and single ones at the end, so that no worker is idle for long; about ten thousand blocks at most"
-    left = photos
+    """Photos in each block: single ones at first, so that results come soon, then up to 16, and single ones at the end, so that no worker
+    is idle for long; about ten thousand blocks at most"""
+    left, begun = photos, 0
     while left:
-        yield (n := min(left, max(1, min(16, left//(4*workers)), photos//10_000)))
-        left -= n
+        yield (n := min(left, max(1, min(16, 2**min(4, begun//workers), left//(4*workers)), photos//10_000)))
+        left, begun = left - n, begun + 1
 
 def _blocks(todo: list, workers: int) -> list:
     "Tables of photos for `Worker`"
