@@ -65,7 +65,6 @@ def full_mode_cells(path):
 
 
 NOTEBOOKS = sorted(COURSE.glob('*.ipynb'))
-LIMITED = [p for p in NOTEBOOKS if p.name < '11']
 WORDS, LINES, LONGEST = 1500, 150, 30  # a notebook's words and visible lines of code, and a cell's lines
 
 
@@ -85,7 +84,7 @@ def lines(source): return [o for o in source.splitlines() if o.strip() and not o
 def visible(source): return not re.search(r'^#\|\s*(hide\s*$|code-fold:\s*true)', source, re.M)
 
 
-@pytest.mark.parametrize('path', LIMITED, ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_can_be_read_in_one_sitting(path):
     "At most 1,500 words and 150 lines of code that aren't hidden or folded; no cell of more than 30 lines"
     code = [source for kind, source, _ in cells(path) if kind == 'code']
@@ -94,7 +93,7 @@ def test_a_notebook_can_be_read_in_one_sitting(path):
     assert [o[:60] for o in code if len(lines(o)) > LONGEST] == []
 
 
-@pytest.mark.parametrize('path', LIMITED, ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_has_what_a_learner_looks_for(path):
     "Reading and running time at the top; a questionnaire of six to eight questions; exercises with answers; further research"
     text = [source for kind, source, _ in cells(path) if kind == 'markdown']
