@@ -1113,7 +1113,7 @@ def test_pipes(model, tmp_path):
     r = piped(model, tmp_path, '-', '-o', 'out.png', data=KINDS['grey.jpg'][0]())
     assert (r.returncode, r.stdout, r.stderr) == (0, b'out.png\n', b'') and Image.open(tmp_path/'out.png').mode == 'RGB'
     assert Image.open(io.BytesIO(piped(model, tmp_path, 'out.png', '-o', '-').stdout)).size == (W, H)
-    for words, why in [(['-', 'out.png'], b'reads one photo'), (['-', '--json'], b'nothing else'), (['-'], b'standard input'),
+    for words, why in [(['-', 'out.png'], b'reads a single photo'), (['-', '--json'], b'nothing else'), (['-'], b'standard input'),
         (['.', '-o', '-'], b'one photo')]:
         r = piped(model, tmp_path, *words)
         assert (r.returncode, r.stdout, len(r.stderr.splitlines())) == (1, b'', 1) and why in r.stderr, r

@@ -186,7 +186,7 @@ def test_a_run_under_way_says_when_its_last_epoch_was(tmp_path):
     at = datetime(2026, 1, 2, 3, 30).timestamp()
     os.utime(folder/'history.csv', (at, at))
     text = Elements(written(folder)).text
-    assert 'The last epoch ended 2026-01-02 03:30:00' in text and '5 h 30 min' in text
+    assert 'The last epoch ended at 2026-01-02 03:30:00' in text and '5 h 30 min' in text
     breaks = ['2026-01-02 09:00:00 resumed', '2026-01-02 09:15:00 interrupted']
     (folder/'log.txt').write_text('\n'.join(LOG + breaks))
     assert '1 h 25 min' in Elements(written(folder)).text  # to the last line before the break, and after it

@@ -74,7 +74,7 @@ def test_hints_count_in_the_upright_photo(tmp_path, capsys):
     capsys.readouterr()
     assert main([str(tmp_path/'side.jpg'), '--hint', '150,40,#c03030', '-o', str(tmp_path/'no.png')]) == 1
     said = capsys.readouterr().err
-    assert said.count('\n') == 1 and 'outside the photo, which is 80×160' in said and not (tmp_path/'no.png').exists()
+    assert said.count('\n') == 1 and 'outside the photo, which has 80×160' in said and not (tmp_path/'no.png').exists()
 
 
 @pytest.mark.parametrize('hint', ['5,5', '5,5,', 'a,b,red', '5,5,no-colour', ',,', 'nan,5,red', '5;5;red', '1e999,5,red'])
