@@ -12,6 +12,7 @@ import argparse
 import importlib
 import multiprocessing
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -45,8 +46,10 @@ def preload():
         except ImportError: pass  # without the extra for training, the notebooks say so themselves
 
 
-def test(path, save, said):
-    "What a notebook's process does: nbdev-test, with what it prints in the file `said`"
+def test(path, save, said, scratch):
+    "What a notebook's process does: nbdev-test, with what it prints in the file `said` and its temporary files in `scratch`"
+    scratch.mkdir()
+    os.environ['TMPDIR'] = tempfile.tempdir = str(scratch)  # for the processes that it starts, and for itself
     with open(said, 'w', encoding='utf-8') as f:
         for stream in (sys.stdout, sys.stderr): os.dup2(f.fileno(), stream.fileno())
     os.chdir(ROOT)
@@ -58,8 +61,9 @@ class Run:
     "A notebook at work"
     def __init__(self, path, save, folder):
         self.path, self.start, self.peak, self.said = path.resolve(), time.monotonic(), 0, folder/f'{path.stem}.txt'
+        self.scratch = folder/path.stem
         processes = multiprocessing.get_context('fork' if FORKS else 'spawn')
-        self.process = processes.Process(target=test, args=(self.path, save, self.said))
+        self.process = processes.Process(target=test, args=(self.path, save, self.said, self.scratch))
         self.process.start()
 
     def ended(self):
@@ -70,6 +74,7 @@ class Run:
     def report(self):
         "Print one line, and the notebook's output if it failed. Returns whether it went well"
         good = self.process.exitcode == 0
+        shutil.rmtree(self.scratch, ignore_errors=True)  # checkpoints are large, and nobody looks at them
         print(f"{'ok    ' if good else 'FAILED'} {self.path.relative_to(ROOT) if ROOT in self.path.parents else self.path}  "
               f"{time.monotonic() - self.start:.0f} s, {self.peak/GB:.1f} GB", flush=True)
         if not good: print(self.said.read_text(encoding='utf-8', errors='replace'), flush=True)
