@@ -21,7 +21,7 @@ from pathlib import Path
 from peak import GB, resident  # beside this file
 
 ROOT = Path(__file__).resolve().parent.parent
-PEAKS = {}
+PEAKS = {'course/07_train_256px': 3.5, 'course/08_train_512px': 2.5}  # GB
 USUAL = 1.5  # GB, of notebooks that aren't named above
 
 
@@ -48,7 +48,6 @@ def preload():
 
 def test(path, save, said, scratch):
     "What a notebook's process does: nbdev-test, with what it prints in the file `said` and its temporary files in `scratch`"
-    scratch.mkdir()
     os.environ['TMPDIR'] = tempfile.tempdir = str(scratch)  # for the processes that it starts, and for itself
     with open(said, 'w', encoding='utf-8') as f:
         for stream in (sys.stdout, sys.stderr): os.dup2(f.fileno(), stream.fileno())
@@ -60,8 +59,8 @@ def test(path, save, said, scratch):
 class Run:
     "A notebook at work"
     def __init__(self, path, save, folder):
-        self.path, self.start, self.peak, self.said = path.resolve(), time.monotonic(), 0, folder/f'{path.stem}.txt'
-        self.scratch = folder/path.stem
+        self.path, self.start, self.peak, self.said = path.resolve(), time.monotonic(), 0, folder/f'{"-".join(path.parts[-2:])}.txt'
+        self.scratch = Path(tempfile.mkdtemp(dir=folder))
         processes = multiprocessing.get_context('fork' if FORKS else 'spawn')
         self.process = processes.Process(target=test, args=(self.path, save, self.said, self.scratch))
         self.process.start()
