@@ -58,6 +58,19 @@ def ask_for_alt(app, doctree, docname):
         if not image.get('alt', '').strip(): log.warning('a picture without alt text: %s', image['uri'], location=docname)
 
 
+def pages_below(app, docname):
+    "What the tables of contents of a page list: (page, title, [(page, title), …]). The theme would work it out anew for every page"
+    entries = [o for toctree in app.env.tocs[docname].findall(addnodes.toctree) for o in toctree['entries'] if o[1] in app.env.titles]
+    return [(page, title or app.env.titles[page].astext()) for title, page in entries]
+
+
+def menu(app, pagename, templatename, context, doctree):
+    "The list of all pages, for the template of the sidebar"
+    if not hasattr(app, 'colorizer_menu'):
+        app.colorizer_menu = [(page, title, pages_below(app, page)) for page, title in pages_below(app, app.config.root_doc)]
+    context['menu'] = app.colorizer_menu
+
+
 def finish_page(app, pagename, templatename, context, doctree):
     "Parameters that stand on lines of their own: Sphinx writes them as half a definition list, which no screen reader can make sense of"
     body = context.get('body', '')
@@ -76,6 +89,7 @@ def finish_page(app, pagename, templatename, context, doctree):
 def setup(app):
     app.connect('builder-inited', load_symbols)
     app.connect('doctree-resolved', ask_for_alt)
+    app.connect('html-page-context', menu)
     app.connect('html-page-context', finish_page, priority=900)
     app.add_post_transform(BacktickLinks)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}
