@@ -13,29 +13,35 @@ import psutil
 GB = 1e9
 
 
-def resident(pid):
-    "Bytes of memory of a process and all that it started"
-    try: family = [p := psutil.Process(pid), *p.children(recursive=True)]
-    except psutil.NoSuchProcess: return 0
+def measured(family, full):
+    "Bytes of memory of processes; `full`: what they share is shared out, which takes the kernel up to a tenth of a second"
     total = 0
     for p in family:
         try:
-            m = p.memory_full_info() if psutil.LINUX else p.memory_info()
+            m = p.memory_full_info() if full else p.memory_info()
             total += getattr(m, 'pss', m.rss)
         except psutil.Error: pass  # it has ended meanwhile
     return total
 
 
+def peak_of(pid, peak=0):
+    "The larger of `peak` and the memory of a process and all that it started, in bytes"
+    try: family = [p := psutil.Process(pid), *p.children(recursive=True)]
+    except psutil.NoSuchProcess: return peak
+    most = measured(family, False)  # counts twice what is shared, so the answer is not larger
+    return max(peak, measured(family, True)) if psutil.LINUX and most > peak else max(peak, most)
+
+
 class Watched:
     "A command that runs, and its peak in bytes so far"
-    def __init__(self, command, every=.5, **kw):
+    def __init__(self, command, every=2., **kw):
         self.process, self.peak, self.every = subprocess.Popen(command, **kw), 0, every
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()
 
     def _watch(self):
         while self.process.poll() is None:
-            self.peak = max(self.peak, resident(self.process.pid))
+            self.peak = peak_of(self.process.pid, self.peak)
             try: self.process.wait(self.every)
             except subprocess.TimeoutExpired: pass
 

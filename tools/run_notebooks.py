@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from peak import GB, resident  # beside this file
+from peak import GB, peak_of  # beside this file
 
 ROOT = Path(__file__).resolve().parent.parent
 PEAKS = {'course/07_train_256px': 3.5, 'course/08_train_512px': 2.5}  # GB
@@ -60,14 +60,14 @@ class Run:
     "A notebook at work"
     def __init__(self, path, save, folder):
         self.path, self.start, self.peak, self.said = path.resolve(), time.monotonic(), 0, folder/f'{"-".join(path.parts[-2:])}.txt'
-        self.scratch = Path(tempfile.mkdtemp(dir=folder))
+        self.looked, self.scratch = 0, Path(tempfile.mkdtemp(dir=folder))
         processes = multiprocessing.get_context('fork' if FORKS else 'spawn')
         self.process = processes.Process(target=test, args=(self.path, save, self.said, self.scratch))
         self.process.start()
 
     def ended(self):
-        "Has it ended? Each question is a look at its memory, too"
-        self.peak = max(self.peak, resident(self.process.pid))
+        "Has it ended? Once a second, the question is a look at its memory, too"
+        if (now := time.monotonic()) - self.looked > 1: self.looked, self.peak = now, peak_of(self.process.pid, self.peak)
         return not self.process.is_alive()
 
     def report(self):
