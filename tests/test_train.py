@@ -16,7 +16,7 @@ from colorizer.inference.files import has_colour
 from colorizer.inference.photo import sample_photos
 
 pytestmark = pytest.mark.usefixtures('trace_once')
-SMOKE = ['--recipe', 'smoke', '--size', 32, 48, '--bs', 4, '--frozen-epochs', 1, 0, '--epochs', 2, '--warmup', 0]
+SMOKE = ['--recipe', 'smoke', '--size', 32, 48, '--bs', 8, '--frozen-epochs', 1, 0, '--epochs', 2, '--warmup', 0]
 
 
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1'}  # another number of threads adds up in another order
@@ -264,7 +264,7 @@ data.augmentations = lambda *_: []  # light and perspective are drawn for each p
 set_seed(1, reproducible=True)
 model = create_unet(pretrained=False, norm=False)
 start = deepcopy(model.state_dict())
-progressive_resizing([Stage(32, 4, 1, 1, warmup=0)], (photos[4:], photos[:3]), model, out, half=False)
+progressive_resizing([Stage(32, 4, 1, 1, warmup=0)], (photos[24:], photos[:3]), model, out, half=False)
 rank, n = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 torch.save(dict(seen=seen, start=start, model=model.state_dict()), out/f'rank{rank}of{n}.pt')
 """

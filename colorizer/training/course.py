@@ -64,7 +64,7 @@ def course(
     if source == 'div2k': source = fetch_div2k(root, 'train')
     train, valid = split_photos(prepare(source, Path(root)/'cache', size))
     stage = next(s for s in RECIPES['article'].stages if s.size == size)
-    if quick: stage = replace(stage, size=size//4, bs=2, frozen_epochs=1, epochs=2, photos=4)
+    if quick: stage = replace(stage, size=size//4, bs=2, frozen_epochs=1, epochs=2, photos=2)
     return Course(train, valid, list(sample_photos().values())[:4 if quick else None], stage, True, Path(root), quick)
 
 # %% ../../nbs/library/course_helpers.ipynb #6384663d
