@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from PIL import Image
+from PIL import Image, ImageEnhance
 from scipy.stats import bootstrap
 
 from colorizer.evaluation import benchmark as b
@@ -72,15 +72,18 @@ def test_photos_are_named_hashed_and_never_left_out_silently(folder):
     with pytest.warns(UserWarning, match='left out: .*grey.png'): b.photos_to_judge([folder])
 
 
-def test_toned_prints_are_left_out_by_the_rule_of_skip_colour(tmp_path, capsys):
+def test_toned_prints_are_left_out_and_pale_photos_are_not(tmp_path, capsys):
+    "The rule is stricter than that of --skip-colour, which takes the pale photo for a print"
     from colorizer.inference.photo import open_photo, save_photo
     said, grey = [], np.asarray(open_photo(sample_photos()['cat']).convert('L'))[..., None]/255
     sepia = Image.fromarray((255*grey**[.8, 1, 1.4]).astype(np.uint8))
     save(tmp_path/'sepia.png', np.asarray(sepia)); save_photo(sepia, tmp_path/'sepia.jpg')
-    cat = sample_photos()['cat']
-    assert [p.path for p in b.photos_to_judge([cat, tmp_path/'sepia.png', tmp_path/'sepia.jpg'], left_out=said.append)] == [cat]
+    cat, pale = sample_photos()['cat'], tmp_path/'pale.png'
+    save_photo(ImageEnhance.Color(open_photo(sample_photos()['coffee'])).enhance(.3), pale)
+    photos = [cat, pale, tmp_path/'sepia.png', tmp_path/'sepia.jpg']
+    assert {p.path for p in b.photos_to_judge(photos, left_out=said.append)} == {cat, pale}
     assert len(said) == 2 and all('is toned' in o for o in said)
-    for path in (cat, tmp_path/'sepia.png', tmp_path/'sepia.jpg'):
+    for path in photos:
         main([str(path), '--skip-colour', '-o', str(tmp_path/f'out{path.suffix}'), '-f'])
         assert ('in colour already' in capsys.readouterr().err) == (path == cat)
 
