@@ -1,5 +1,6 @@
 """The demo of the docs in a headless Chromium: below a sub-path of a plain static server, with what docs/demo/build.py makes."""
 import functools, http.server, importlib.util, io, shutil, threading
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -77,11 +78,27 @@ def page(shared):
     assert {urlsplit(o).hostname for o in shared.asked if urlsplit(o).scheme not in ('data', 'blob')} == {'127.0.0.1'}
 
 
+# Work on a small photo can be over before anybody looks, so the page itself notes which states it has left.
+NOTE_STATES = """() => {
+    const demo = document.querySelector('.cz-demo')
+    window.left = []
+    new MutationObserver(all => window.left.push(...all.map(o => o.oldValue)))
+        .observe(demo, {attributes: true, attributeFilter: ['data-state'], attributeOldValue: true})
+}"""
+
+
+@contextmanager
+def working(page):
+    "What is done within sets the demo to work; at the end, the result is there"
+    page.evaluate(NOTE_STATES)
+    yield
+    page.wait_for_function("window.left.includes('working')")
+    page.wait_for_selector(RESULT)
+
+
 def give(page, *paths):
     "Choose photos and wait for the result"
-    page.locator('.cz-file').set_input_files([str(o) for o in paths])
-    page.wait_for_selector('.cz-demo[data-state=working]')
-    page.wait_for_selector(RESULT)
+    with working(page): page.locator('.cz-file').set_input_files([str(o) for o in paths])
 
 def saved(page, kind='image/png'):
     "What the download button gives: its name, the image"
@@ -137,11 +154,8 @@ def test_an_example_and_saturation(page):
     colorizer = Colorizer()
     assert (facts['size'], facts['saturation'], facts['model']['bytes']) == (colorizer.size, colorizer.saturation,
         colorizer.path.stat().st_size)
-    button = page.locator('.cz-examples button').first
-    button.focus()
-    page.keyboard.press('Enter')
-    page.wait_for_selector('.cz-demo[data-state=working]')
-    page.wait_for_selector(RESULT)
+    page.locator('.cz-examples button').first.focus()
+    with working(page): page.keyboard.press('Enter')
     grey = np.asarray(Image.open(io.BytesIO(page.request.get(page.locator('.cz-examples img').first.evaluate('o => o.src')).body())))
     assert apart(saved(page)[1], colorizer.colorize(grey)) < .2
     wait_for_colour(page, 'c > 4')
