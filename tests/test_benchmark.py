@@ -250,7 +250,7 @@ def test_summary_and_its_margins():
 def test_intervals_agree_with_scipy():
     rows = made_rows()
     s = b.summarise(rows, n=20000)[0]
-    options = dict(n_resamples=20000, method='percentile', rng=np.random.default_rng(0))  # without a seed, now and then a run is off by more
+    options = dict(n_resamples=20000, method='percentile', rng=np.random.default_rng(0))  # unseeded, a run is now and then off by more
     def scipys(values): return tuple(bootstrap((np.array(values),), np.mean, **options).confidence_interval)
     assert s['intervals']['psnr'] == pytest.approx(scipys(column(rows, 'psnr')), abs=.05)
     assert s['intervals']['psnr_vs_grey'] == pytest.approx(scipys(column(rows, 'psnr') - column(rows, 'psnr', 'grey')), abs=.01)   # paired
