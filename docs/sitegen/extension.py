@@ -59,13 +59,13 @@ def ask_for_alt(app, doctree, docname):
 
 
 def pages_below(app, docname):
-    "What the tables of contents of a page list: (page, title, [(page, title), …]). The theme would work it out anew for every page"
+    "What the tables of contents of a page list: (page, title)"
     entries = [o for toctree in app.env.tocs[docname].findall(addnodes.toctree) for o in toctree['entries'] if o[1] in app.env.titles]
     return [(page, title or app.env.titles[page].astext()) for title, page in entries]
 
 
 def menu(app, pagename, templatename, context, doctree):
-    "The list of all pages, for the template of the sidebar"
+    "The list of all pages for the sidebar, (page, title, pages below): made once, where the theme would make it anew for every page"
     if not hasattr(app, 'colorizer_menu'):
         app.colorizer_menu = [(page, title, pages_below(app, page)) for page, title in pages_below(app, app.config.root_doc)]
     context['menu'] = app.colorizer_menu
