@@ -1895,6 +1895,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                'colorizer/training/small_encoder.py'),
                                                   'colorizer.training.small_encoder._fold_batchnorm': ( 'library/small_encoder.html#_fold_batchnorm',
                                                                                                         'colorizer/training/small_encoder.py'),
+                                                  'colorizer.training.small_encoder._kernel_gradient': ( 'library/small_encoder.html#_kernel_gradient',
+                                                                                                         'colorizer/training/small_encoder.py'),
                                                   'colorizer.training.small_encoder._lite2_weights': ( 'library/small_encoder.html#_lite2_weights',
                                                                                                        'colorizer/training/small_encoder.py'),
                                                   'colorizer.training.small_encoder._one_channel': ( 'library/small_encoder.html#_one_channel',

@@ -1,6 +1,9 @@
 """Write the model card: measure the shipped model on photos it has never seen, and set the figures into the text below.
 
-    python tools/model_card.py VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS      writes colorizer/models/README.md
+    python tools/model_card.py VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS --alexnet ALEXNET.safetensors \
+        --div2k DIV2K_VALID --compare "article, ResNet-34"=RUN/model.onnx
+
+writes colorizer/models/README.md. Without --alexnet, LPIPS downloads its network.
 """
 import argparse
 import hashlib
@@ -13,12 +16,18 @@ import onnx
 
 from colorizer.evaluation.benchmark import (evaluate, hue_table, load_regions, open_systems, photos_to_judge, protocol, sentences,
                                             summarise, summarise_hues, table)
+from colorizer.evaluation.network_measures import lpips_measure
 from colorizer.inference.colorizer import Colorizer
 from colorizer.inference.session import default_model
 import onnxruntime
 
 sys.path.insert(0, str(Path(__file__).parent.parent/"benchmarks"))
+import beyond_brown
 import stability
+
+COMMAND = """\
+python tools/model_card.py VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS --alexnet ALEXNET.safetensors \\
+    --div2k DIV2K_VALID --compare "article, EfficientNet-Lite2"=RUN_A/model.onnx "article, ResNet-34"=RUN_B/model.onnx"""
 
 TEXT = """\
 <!-- Made by tools/model_card.py: the figures come from a run of the model whose SHA-256 is given below. -->
@@ -42,7 +51,7 @@ On {n} photos that played no part in training, in choosing the model, or in choo
 {table}
 
 ```
-python tools/model_card.py VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS
+{command}
 ```
 
 writes this page again. `colorizer evaluate VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS --regions benchmarks/valid_regions.json -o OUT` gives the same
@@ -52,6 +61,11 @@ figures with intervals, pictures and maps, and works on any other photos. Protoc
 Is the hue right? Of {regions} regions labelled by hand in {labelled} of these photos (`benchmarks/valid_regions.json` says how). Right means: not grey, and within 30° of the true hue in CIELAB.
 
 {hues}
+
+On the {div2k_photos} validation photos of DIV2K, which no network here was trained on, beside the networks of the article's recipe ([256 pixels](../../nbs/course/07_train_256px.ipynb)
+says how they were trained, and which encoder stands in for the article's; all keep the photo's own luma):
+
+{div2k}
 
 How steady is it? The mean distance in CIELAB's a, b plane between two colourings of the same {n} photos, and how much colour it gives to things that have none (`python benchmarks/stability.py VALID_PHOTOS`).
 
@@ -83,12 +97,19 @@ def main():
     parser.add_argument("--mean-chroma-from", type=Path, required=True, help="other photos: their mean chroma is a baseline")
     parser.add_argument("--regions", type=Path, default=Path(__file__).parent.parent/"benchmarks/valid_regions.json",
                         help="labelled regions (default: the repository's)")
+    parser.add_argument("--alexnet", type=Path, help="AlexNet's ImageNet convolutions (.safetensors), for LPIPS")
+    parser.add_argument("--div2k", type=Path, required=True, help="DIV2K's validation photos")
+    parser.add_argument("--compare", nargs="+", default=[], metavar="NAME=MODEL", help="models to measure on DIV2K beside this one")
     args = parser.parse_args()
     here, model = default_model().parent, Colorizer()
     photos = photos_to_judge(args.photos)
     systems = open_systems(["this model=default"], photos, mean_from=[args.mean_chroma_from])
     regions = load_regions(args.regions)
-    rows = evaluate(systems, photos, regions=regions)
+    far = lpips_measure(beyond_brown.alexnet(args.alexnet) if args.alexnet else None)
+    rows = evaluate(systems, photos, regions=regions, lpips=far)
+    others = photos_to_judge([args.div2k])
+    there = open_systems(["this model=default", *args.compare], others, mean_from=[args.mean_chroma_from])
+    div2k = table(summarise(evaluate(there, others, lpips=far)))
     summary, hues = summarise(rows), [h for h in summarise_hues(rows) if h["system"] == "this model"]
     figures = "\n\n".join([table(summary), *sentences(summary),
                            f"{len(photos)} photos, whole, short side at most 256 px (Lanczos); input BT.601 luma in 8 bits; means over photos; "
@@ -97,6 +118,7 @@ def main():
     data = default_model().read_bytes()
     text = TEXT.format(sha=hashlib.sha256(data).hexdigest(), size=len(data)/1e6, render=model.size, n=len(photos), table=figures,
                        hues=hue_table(hues), stability=steady,
+                       div2k=div2k, div2k_photos=len(others), command=COMMAND,
                        protocol=protocol(photos, regions=args.regions)["sha256"], regions=len(regions),
                        labelled=len({r.file for r in regions}),
                        ort=onnxruntime.__version__, machine=platform.machine(),
