@@ -19,7 +19,7 @@ from .tags import html, inline, page_link, raw
 # What can be seen, for those who can't see it; who made it and its licence are in colorizer/photos/README.md
 SEEN = {'astronaut': 'An astronaut in an orange suit', 'cat': 'A ginger cat', 'china': 'A pavilion with red columns above a lake',
         'coffee': 'A cup of coffee on a wooden table', 'flower': 'A red dahlia', 'hopper': 'Grace Hopper in uniform, before a flag',
-        'rocket': 'A rocket rising in the evening', 'dogs': 'Two spaniels looking out of a window', 'fig': 'Half a fig in a red bowl',
+        'rocket': 'A rocket rising in the evening', 'bay': 'The Golden Gate Bridge over a blue bay', 'fig': 'Half a fig in a red bowl',
         'meadow': 'A meadow below autumn larches and a mountain', 'mountains': 'A path through high mountains',
         'room': 'A living room with a drum and a bottle of wine'}
 HERO = 'china'
