@@ -1,7 +1,7 @@
 """Write the model card: measure the shipped model on photos it has never seen, and set the figures into the text below.
 
     python tools/model_card.py VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS --alexnet ALEXNET.safetensors \
-        --div2k DIV2K_VALID --compare "article, ResNet-34"=RUN/model.onnx
+        --div2k DIV2K_VALID --compare "article with ResNet-34"=RUN/model.onnx
 
 writes colorizer/models/README.md. Without --alexnet, LPIPS downloads its network.
 """
@@ -27,7 +27,7 @@ import stability
 
 COMMAND = """\
 python tools/model_card.py VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS --alexnet ALEXNET.safetensors \\
-    --div2k DIV2K_VALID --compare "article, EfficientNet-Lite2"=RUN_A/model.onnx "article, ResNet-34"=RUN_B/model.onnx"""
+    --div2k DIV2K_VALID --compare "article with EfficientNet-Lite2"=RUN_A/model.onnx "article with ResNet-34"=RUN_B/model.onnx"""
 
 TEXT = """\
 <!-- Made by tools/model_card.py: the figures come from a run of the model whose SHA-256 is given below. -->
@@ -104,11 +104,11 @@ def main():
     here, model = default_model().parent, Colorizer()
     photos = photos_to_judge(args.photos)
     systems = open_systems(["this model=default"], photos, mean_from=[args.mean_chroma_from])
+    others = photos_to_judge([args.div2k])
+    there = open_systems(["this model=default", *args.compare], others, mean_from=[args.mean_chroma_from])
     regions = load_regions(args.regions)
     far = lpips_measure(beyond_brown.alexnet(args.alexnet) if args.alexnet else None)
     rows = evaluate(systems, photos, regions=regions, lpips=far)
-    others = photos_to_judge([args.div2k])
-    there = open_systems(["this model=default", *args.compare], others, mean_from=[args.mean_chroma_from])
     div2k = table(summarise(evaluate(there, others, lpips=far)))
     summary, hues = summarise(rows), [h for h in summarise_hues(rows) if h["system"] == "this model"]
     figures = "\n\n".join([table(summary), *sentences(summary),
