@@ -36,7 +36,7 @@ def course_photos() -> tuple[list, list]:  # paths: eight to train on, four held
     return [p for k, p in photos.items() if k not in HELD_OUT], [photos[k] for k in HELD_OUT]
 
 # %% ../../nbs/library/course_helpers.ipynb #756a0dc0
-_short = {64: Stage(64, 16, 1, 5, photos=96, patience=2, warmup=4), 128: Stage(128, 8, 0, 3, lr=5e-4, photos=96, patience=2, warmup=4),
+_short = {64: Stage(64, 16, 1, 5, photos=96, warmup=4), 128: Stage(128, 8, 0, 3, lr=5e-4, photos=96, patience=2, warmup=4),
           256: Stage(256, 4, 0, 2, lr=2e-4, photos=16, patience=2, warmup=2),
           512: Stage(512, 2, 0, 2, lr=5e-5, photos=8, patience=1, warmup=2)}
 
