@@ -1,5 +1,5 @@
 """`colorizer train`, end to end: photos in, weights out, exported, and a photo coloured with them."""
-import csv, io, json, os, random, shutil, signal, subprocess, sys, time
+import csv, io, json, os, random, shutil, signal, socket, subprocess, sys, time
 from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 
@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from colorizer.cli import main
 from colorizer.inference.photo import sample_photos
+from warm import Child, command_in_child, killed_at_fsync, script
 
 pytestmark = pytest.mark.usefixtures('trace_once')
 SMOKE = ['--recipe', 'smoke', '--size', 32, 48, '--bs', 8, '--frozen-epochs', 1, 0, '--epochs', 2, '--warmup', 0]
@@ -161,39 +162,21 @@ def test_kill_9_at_random_points(run, work):
     out, draw = work/'killed', random.Random(int(os.environ.get('KILL_SEED', time.time())))
     for n in range(2):
         words = ['train', '--resume', '--out', out] if n else train_words(work, out)
-        p = subprocess.Popen(command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV)
+        p = Child(command_in_child, words)
         wait_for(out/'config.json', p)
         if n: wait_for_change(out/'log.txt')  # a resumed run imports first
         time.sleep(draw.uniform(0, 4))
-        p.kill(); p.wait()
+        p.kill()
         for o in out.glob('.*'): o.unlink()  # what a kill leaves behind does no harm, but would fail the check below
     resume(out)
     assert_same_end(work, out)
-
-
-PATCHED = """
-import os, sys
-from colorizer.inference import disk
-fsync, left = os.fsync, {n}
-def half(file):
-    global left
-    left -= 1
-    if left == 0:
-        os.ftruncate(file, 1000)
-        os._exit(9)
-    fsync(file)
-disk.os.fsync = half
-from colorizer.cli import main
-sys.exit(main())
-"""
 
 
 @pytest.fixture(scope='module')
 def half_written(work):
     "A run that was killed in the middle of writing its fifth file, a checkpoint of the second size"
     out = work/'half'
-    r = subprocess.run([sys.executable, '-c', PATCHED.format(n=5), *map(str, train_words(work, out))], capture_output=True, text=True,
-        env=ENV)
+    r = Child(killed_at_fsync, 5, train_words(work, out)).end()
     assert r.returncode == 9, r.stderr
     for o in out.glob('.*'): o.unlink()
     assert history(out)[-1]['size'] == '48'
@@ -212,9 +195,7 @@ def test_a_full_disk_loses_nothing(run, work, half_written):
     out = work/'full'
     shutil.copytree(half_written, out)
     before = (out/'checkpoint.pt').read_bytes()
-    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before)//2},)*2)\n"
-    r = subprocess.run([sys.executable, '-c', limit + PATCHED.format(n=99), 'train', '--resume', '--out', str(out)], capture_output=True,
-        text=True, env=ENV)
+    r = Child(command_in_child, ['train', '--resume', '--out', out], largest_file=len(before)//2).end()
     assert r.returncode == 1
     last = [o for o in r.stderr.splitlines() if o.strip()][-1]
     assert 'cannot write this file' in last and 'free some disk space' in last and '--resume' in last, r.stderr
@@ -237,6 +218,15 @@ def test_ctrl_c_stops_at_the_next_batch_and_says_how_to_resume(run, work):
 
 
 # Two processes on one machine stand for two devices.
+
+def pair():
+    "What torchrun tells two processes, for those that are started without it"
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    return [{'RANK': str(i), 'LOCAL_RANK': str(i), 'WORLD_SIZE': '2', 'LOCAL_WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1',
+             'MASTER_PORT': str(port)} for i in range(2)]
+
 
 TOGETHER = """
 import json, os, sys
@@ -274,12 +264,10 @@ def together(work):
     "The same training in one process and in two"
     (work/'together.py').write_text(TOGETHER)
     photos = sorted(map(str, (work/'photos').glob('*.png')))
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join(sys.path)}
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
-    for start, out in (([sys.executable], 'one'), (torchrun, 'two')):
-        r = subprocess.run([*start, str(work/'together.py'), str(work/out), *photos], capture_output=True, text=True, timeout=300, env=env)
-        assert r.returncode == 0, r.stderr
-        (work/f'{out}.txt').write_text(r.stdout)
+    for out, envs in (('one', [{}]), ('two', pair())):
+        ends = [o.end() for o in [Child(script, work/'together.py', [work/out, *photos], env=env) for env in envs]]
+        assert not any(r.returncode for r in ends), ends
+        (work/f'{out}.txt').write_text(''.join(r.stdout for r in ends))
     return [torch.load(work/o, weights_only=True) for o in ('one/rank0of1.pt', 'two/rank0of2.pt', 'two/rank1of2.pt')]
 
 
@@ -310,10 +298,9 @@ def test_two_processes_resume(work):
     out = work/'pair'
     words = ['train', work/'photos', '--out', out, '--recipe', 'fast', '--size', 32, '--bs', 4, '--frozen-epochs', 1, '--epochs', 2,
         '--arch', 'mobilenet_v2', '--encoder-weights', work/'encoder.safetensors', '--cache', work/'cache']
-    p = subprocess.Popen([*torchrun, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV,
-        start_new_session=True)
-    wait_for(out/'checkpoint.pt', p)
-    os.killpg(p.pid, signal.SIGKILL); p.wait()
+    both = [Child(command_in_child, words, env=env) for env in pair()]
+    wait_for(out/'checkpoint.pt', both[0])
+    for p in both: p.kill()
     assert len(history(out)) < 3
     r = subprocess.run([*torchrun, 'train', '--resume', '--out', str(out)], capture_output=True, text=True, timeout=300, env=ENV)
     assert r.returncode == 0, r.stderr
