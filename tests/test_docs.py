@@ -195,7 +195,9 @@ def test_nothing_stands_in_the_way_of_anybody(visit, path, theme):
     page = visit(path, theme=theme)
     assert page.evaluate('document.documentElement.dataset.theme') == theme
     page.add_script_tag(path=str(AXE))
-    found = page.evaluate('axe.run(document, {resultTypes: ["violations"]})')['violations']
+    # the second theme has the same markup in other colours
+    rules = ', runOnly: ["color-contrast"]' if theme == 'dark' else ''
+    found = page.evaluate('axe.run(document, {resultTypes: ["violations"]' + rules + '})')['violations']
     assert [(o['id'], o['help'], [n['target'] for n in o['nodes']][:5]) for o in found if o['impact'] in ('serious', 'critical')] == []
 
 
