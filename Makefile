@@ -44,16 +44,14 @@ not_root:
 course: not_root $(VENV)/.dev
 	@$(BIN)/colorizer course
 
-# How many notebooks run at a time, and how many tests: one more, because they often wait (for a browser, a port, a process that was killed).
-# PROCESSES=1 runs one at a time, which needs less memory.
+# How many notebooks and tests run at a time; 1 needs less memory.
 PROCESSES ?= 2
-TESTS ?= $(if $(filter 1,$(PROCESSES)),1,3)
 
 test: $(VENV)/.dev
 	@echo "• running the notebooks"
 	@$(THREADS) $(BIN)/python tools/peak.py $(BIN)/python tools/run_notebooks.py --workers $(PROCESSES)
 	@echo "• running the tests"
-	@$(THREADS) $(BIN)/python tools/peak.py $(BIN)/python -m pytest -q -rs -n $(TESTS) --dist loadfile --no-loadscope-reorder tests
+	@$(THREADS) $(BIN)/python tools/peak.py $(BIN)/python -m pytest -q -rs -n $(PROCESSES) --dist loadfile --no-loadscope-reorder tests
 
 docs: $(VENV)/.dev
 	@$(THREADS) $(BIN)/python docs/build.py

