@@ -1,5 +1,6 @@
 """The page of `colorizer app`, driven once in a headless Chromium."""
 import html, io, os, signal, socket, subprocess, sys
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -47,20 +48,32 @@ def test_a_name_in_an_error_is_text(tmp_path):
     assert type(message).__name__ == 'HTML' and message.value == f'<p>{said}</p>'
 
 
-@pytest.fixture
-def server(tmp_path):
-    "`colorizer app` in a process of its own; the address of its page"
+@contextmanager
+def running_app(folder):
+    "`colorizer app` in a process of its own: address of its page, process, port"
     pytest.importorskip('gradio', reason='Gradio is not installed (extra: app)')
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
-    p = subprocess.Popen([sys.executable, '-m', 'colorizer', 'app', '--no-browser', '--port', str(port)], cwd=tmp_path,
+    p = subprocess.Popen([sys.executable, '-m', 'colorizer', 'app', '--no-browser', '--port', str(port)], cwd=folder,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'TMPDIR': str(tmp_path)})
+        env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'TMPDIR': str(folder)})
     url = p.stdout.readline().split(' ')[0]
     yield url, p, port
     p.kill()
     p.wait()
+
+
+@pytest.fixture
+def server(tmp_path):
+    "One for each test that ends it"
+    with running_app(tmp_path) as app: yield app
+
+
+@pytest.fixture(scope='module')
+def address(tmp_path_factory):
+    "The page of one that several tests open"
+    with running_app(tmp_path_factory.mktemp('app')) as app: yield app[0]
 
 
 def listens_on(port):
@@ -130,14 +143,14 @@ def upload(page, url, photo):
 
 
 @pytest.mark.parametrize('width, height', [(390, 844), (1280, 800)])
-def test_the_result_is_on_the_first_screen(server, browser, width, height):
+def test_the_result_is_on_the_first_screen(address, browser, width, height):
     page = browser.new_page(viewport=dict(width=width, height=height))
     page.set_default_timeout(60_000)
-    page.goto(server[0])
+    page.goto(address)
     page.locator('#photo').wait_for()
     boxes = [o.bounding_box() for o in page.locator('.block').all() if o.is_visible()]
     assert not [b for b in boxes if b['height'] > 200]  # no large empty box
-    upload(page, server[0], sample_photos()['flower'])
+    upload(page, address, sample_photos()['flower'])
     page.wait_for_timeout(500)
     shown = page.locator('#shown').bounding_box()
     assert shown['y'] + shown['height'] <= height and shown['x'] >= 0 and shown['x'] + shown['width'] <= width
@@ -145,10 +158,10 @@ def test_the_result_is_on_the_first_screen(server, browser, width, height):
     assert page.evaluate('document.documentElement.scrollWidth') <= width
 
 
-def test_a_click_on_the_photo_sets_a_hint(server, browser, tmp_path):
+def test_a_click_on_the_photo_sets_a_hint(address, browser, tmp_path):
     page = browser.new_page(viewport=dict(width=1280, height=900))
     page.set_default_timeout(60_000)
-    upload(page, server[0], sample_photos()['flower'])
+    upload(page, address, sample_photos()['flower'])
     def clicked():
         return to_rgb_array(Image.open(io.BytesIO(page.request.get(page.locator('#clicked img').get_attribute('src')).body()))).astype(int)
     page.get_by_role('tab', name='Correct a colour').click()
@@ -174,12 +187,13 @@ def test_a_click_on_the_photo_sets_a_hint(server, browser, tmp_path):
     assert abs(clicked() - before).mean() < 1
 
 
-@pytest.mark.parametrize('name', ['SIGTERM', 'SIGHUP', 'SIGINT'])
-def test_uploads_go_however_the_app_is_ended(name, server, tmp_path):
+@pytest.mark.parametrize('name, status', [('SIGTERM', 143), ('SIGHUP', 129)])
+def test_uploads_go_however_the_app_is_ended(name, status, server, tmp_path):
+    "As with Ctrl-C, by which the test of the whole page ends it"
     url, process, _ = server
     folder, = tmp_path.glob('colorizer-*')
     (folder/'upload.jpg').write_bytes(b'a family photo')
     process.send_signal(getattr(signal, name))
     _, err = process.communicate(timeout=60)
     assert not list(tmp_path.glob('colorizer-*')) and err == ''
-    assert process.returncode == {'SIGTERM': 143, 'SIGHUP': 129, 'SIGINT': 0}[name]
+    assert process.returncode == status

@@ -363,17 +363,6 @@ for word in sys.argv[1:]:
     for word in COMMANDS: assert f'usage: colorizer {word}' in r.stdout and f'colorizer {word}' in colorizer('--help').stdout, word
 
 
-def test_export_replaces_a_model_only_when_told_to(colorizer, tmp_path):
-    from colorizer.training.architecture import create_unet
-    from colorizer.training.checkpoints import save_weights
-    save_weights(create_unet('mobilenet_v2', pretrained=False).eval(), tmp_path/'best.safetensors')
-    (tmp_path/'model.onnx').write_text('a model that took a week')
-    one_line(colorizer('export', 'best.safetensors', 'model.onnx', blocked=[]), 'model.onnx', 'exists already. Add --force')
-    assert (tmp_path/'model.onnx').read_text() == 'a model that took a week'
-    assert colorizer('export', 'best.safetensors', 'model.onnx', '--force', blocked=[]).returncode == 0
-    assert (tmp_path/'model.onnx').stat().st_size > 10_000
-
-
 def test_data_prepare(colorizer, tmp_path):
     (tmp_path/'photos').mkdir()
     for k in ('cat', 'china'): shutil.copy(sample_photos()[k], tmp_path/'photos')

@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-torch = pytest.importorskip('torch')
-import torchvision
-from safetensors.torch import save_file
-from torchvision.models.vgg import cfgs, make_layers
+pytest.importorskip('torch')
+from warm import Child, script
 
 COURSE = Path(__file__).parent.parent/'nbs/course'
 STAGES = ['05_train_64px', '06_train_128px', '07_train_256px', '08_train_512px']
@@ -20,8 +18,13 @@ RUN = '''
 import json, os, sys, warnings
 import matplotlib; matplotlib.use('Agg')
 import matplotlib.pyplot as plt
+import torch
 from colorizer.training import command, course, export
+from thin import make_thin, save_thin
 warnings.simplefilter('ignore')
+torch.manual_seed(0)
+make_thin()
+save_thin(os.environ['COLORIZER_ENCODER'], os.environ['COLORIZER_VGG'])
 
 def run(path, cells, space):
     for id, code in cells:
@@ -32,7 +35,7 @@ def run(path, cells, space):
                           encoder=space['model'].config['name'], head=space['model'].config['head'],
                           parts=space['learn'].loss_func.metric_names)), flush=True)
 
-for path, cells in json.load(sys.stdin).items():
+for path, cells in json.load(open(sys.argv[1])).items():
     pid = os.fork() if hasattr(os, 'fork') else 0
     if not pid: run(path, cells, {'__name__': '__main__'})
     if not pid and hasattr(os, 'fork'): sys.exit()
@@ -112,24 +115,22 @@ def test_folded_cells_are_folded_in_jupyter_too():
 
 @pytest.fixture(scope='module')
 def files(tmp_path_factory):
-    "Photos of colourful noise, and random weights in torchvision's layout"
+    "Photos of colourful noise"
     top, rng = tmp_path_factory.mktemp('full'), np.random.default_rng(0)
     (top/'photos').mkdir()
     for i in range(8):
         small = Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8))
         small.resize((170, 136), Image.Resampling.BICUBIC).save(top/f'photos/{i}.jpg', quality=90)
-    torch.manual_seed(0)
-    save_file({k: v.contiguous() for k, v in torchvision.models.resnet34(weights=None).state_dict().items()}, top/'resnet34.safetensors')
-    save_file({f'features.{k}': v for k, v in make_layers(cfgs['D']).state_dict().items()}, top/'vgg16.safetensors')
     return top
 
 
 def test_the_four_sizes_run_in_full_mode(files):
-    env = os.environ | dict(COLORIZER_PHOTOS=str(files/'photos'), COLORIZER_ENCODER=str(files/'resnet34.safetensors'),
-                            COLORIZER_VGG=str(files/'vgg16.safetensors'),
-                            COLORIZER_QUICK='1', PYTHONPATH=os.pathsep.join([str(COURSE.parent.parent), os.environ.get('PYTHONPATH', '')]))
+    env = dict(COLORIZER_PHOTOS=str(files/'photos'), COLORIZER_ENCODER=str(files/'resnet34.safetensors'),
+               COLORIZER_VGG=str(files/'vgg16.safetensors'), COLORIZER_QUICK='1')
     todo = {str(COURSE/f'{name}.ipynb'): full_mode_cells(COURSE/f'{name}.ipynb') for name in STAGES}
-    r = subprocess.run([sys.executable, '-c', RUN], cwd=files, env=env, input=json.dumps(todo), capture_output=True, text=True)
+    (files/'todo.json').write_text(json.dumps(todo))
+    (files/'run.py').write_text(RUN)
+    r = Child(script, files/'run.py', [files/'todo.json'], cwd=files, env=env).end(900)
     assert r.returncode == 0, r.stdout[-2000:] + r.stderr[-4000:]
     said = [json.loads(o) for o in r.stdout.splitlines() if o.startswith('{"full"')]
     assert [o['size'] for o in said] == [16, 32, 64, 128] and all(o['full'] and o['kept'] for o in said)
@@ -139,6 +140,6 @@ def test_the_four_sizes_run_in_full_mode(files):
 
 def test_a_size_without_the_one_before_it_says_what_to_run(files, tmp_path):
     code = "from colorizer.training.course import course, course_before; course_before(course(128, 'nowhere'))"
-    env = os.environ | dict(COLORIZER_PHOTOS=str(files/'photos'), PYTHONPATH=str(COURSE.parent.parent))
-    r = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    (tmp_path/'ask.py').write_text(code)
+    r = Child(script, tmp_path/'ask.py', [], cwd=tmp_path, env=dict(COLORIZER_PHOTOS=str(files/'photos'))).end()
     assert r.returncode and 'Run the notebook for 64 pixels first' in r.stderr.splitlines()[-1]

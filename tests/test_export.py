@@ -59,19 +59,30 @@ def test_other_weights_in_a_trace_are_a_trace_of_other_weights(weights, trace_on
     assert a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 
-def test_a_graph_traced_at_one_size_is_that_of_any_size(trace_once):
-    "All that can differ is what the values within are called"
+@pytest.mark.parametrize('words', [dict(name='mobilenet_v2'), dict(name='resnet34', head='rgb')], ids=lambda o: o['name'])
+def test_a_graph_traced_at_one_size_is_that_of_any_size(words, trace_once):
+    "So no size of the example is in it. All that can differ is what the values within are called"
     from colorizer.training import export
     def nodes(proto):
         names = {}
         def number(values): return [names.setdefault(v, len(names)) for v in values]
         return [(n.op_type, number(n.input), number(n.output), [a.SerializeToString() for a in n.attribute]) for n in proto.graph.node]
-    def ports(proto): return [o.type.SerializeToString() for o in (*proto.graph.input, *proto.graph.output)]
-    model = fold_batchnorm(create_unet('mobilenet_v2', pretrained=False).eval())
-    n, h, w = (torch.export.Dim(d) for d in ('n', 'h', 'w'))
-    quick, symbolic = export._trace(model), export._graph(model, dynamic_shapes=({0: n, 2: 32*h, 3: 32*w},))
-    assert {o.op_type for o in quick.graph.node} <= export._ANY_SIZE
-    assert nodes(quick) == nodes(symbolic) and ports(quick) == ports(symbolic)
+    model = fold_batchnorm(create_unet(**words, pretrained=False).eval())
+    quick, other = trace_once(model), export._graph(model, (3, 1, 32, 128))
+    assert {o.op_type for o in quick.graph.node} <= export._ANY_SIZE  # which means that it was traced once
+    assert nodes(quick) == nodes(other)
+    sizes = [[d.dim_param or d.dim_value for d in o.type.tensor_type.shape.dim] for o in (*quick.graph.input, *quick.graph.output)]
+    assert sizes == [['n', 1, '32*h', '32*w'], ['n', 2, '32*h', '32*w']]
+
+
+@pytest.mark.usefixtures('trace_once')
+def test_a_model_is_replaced_only_when_told_to(weights, tmp_path, capsys):
+    out = tmp_path/'model.onnx'
+    out.write_text('a model that took a week')
+    assert main(['export', str(weights[0]), str(out)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f'colorizer: {out}: exists already. Add --force') and out.read_text() == 'a model that took a week'
+    assert main(['export', str(weights[0]), str(out), '--force']) == 0 and Colorizer(out)
 
 
 @pytest.mark.usefixtures('trace_once')

@@ -1,5 +1,5 @@
 """`colorizer train`, end to end: photos in, weights out, exported, and a photo coloured with them."""
-import csv, io, json, os, random, shutil, signal, socket, subprocess, sys, time
+import csv, io, json, os, random, shutil, socket, subprocess, sys, time
 from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 
@@ -20,9 +20,6 @@ SMOKE = ['--recipe', 'smoke', '--size', 32, 48, '--bs', 8, '--frozen-epochs', 1,
 
 
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1'}  # another number of threads adds up in another order
-
-
-def command(*words): return [sys.executable, '-m', 'colorizer', *map(str, words)]
 
 
 def colorizer(*words):
@@ -206,13 +203,13 @@ def test_a_full_disk_loses_nothing(run, work, half_written):
 
 def test_ctrl_c_stops_at_the_next_batch_and_says_how_to_resume(run, work):
     out = work/'stopped'
-    p = subprocess.Popen(command(*train_words(work, out)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+    p = Child(command_in_child, train_words(work, out))
     wait_for(out/'checkpoint.pt', p)
-    p.send_signal(signal.SIGINT)
-    _, err = p.communicate(timeout=120)
-    assert p.returncode == 130, err
-    assert err.splitlines()[-1] == f'stopped; nothing is lost. Continue with: colorizer train --resume --out {out}'
-    assert 'Traceback' not in err and len(history(out)) < 5
+    p.interrupt()
+    r = p.end()
+    assert r.returncode == 130, r.stderr
+    assert r.stderr.splitlines()[-1] == f'stopped; nothing is lost. Continue with: colorizer train --resume --out {out}'
+    assert 'Traceback' not in r.stderr and len(history(out)) < 5
     resume(out)
     assert_same_end(work, out)
 

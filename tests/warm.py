@@ -1,6 +1,6 @@
 """Processes of their own for tests that kill them. Importing torch and fastai takes longer than what is tested: on Linux it is done
 once, and each process is forked from one that has done it."""
-import multiprocessing, os, runpy, sys, tempfile
+import multiprocessing, os, runpy, signal, sys, tempfile
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,9 +10,11 @@ PROCESSES = multiprocessing.get_context('forkserver' if FORKS else 'spawn')
 if FORKS: PROCESSES.set_forkserver_preload(['torch', 'torchvision', 'colorizer.cli', 'colorizer.training.command'])
 
 
-def _begin(do, args, folder, env, largest_file):
+def _begin(do, args, folder, cwd, env, largest_file):
     "In the new process: what it says goes into files"
     os.environ.update(env)
+    if cwd: os.chdir(cwd)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C, which the process it is forked from ignores
     for n, name in enumerate(('out', 'err'), start=1):
         with open(f'{folder}/{name}', 'w') as f: os.dup2(f.fileno(), n)
     if largest_file:
@@ -25,12 +27,14 @@ def _begin(do, args, folder, env, largest_file):
 
 class Child:
     "A process that runs `do(*args)`, a function of this module; largest_file: a limit in bytes that stands for a full disk"
-    def __init__(self, do, *args, env=None, largest_file=None):
+    def __init__(self, do, *args, cwd=None, env=None, largest_file=None):
         self.folder = tempfile.TemporaryDirectory()
-        self.process = PROCESSES.Process(target=_begin, args=(do, args, self.folder.name, env or {}, largest_file))
+        self.process = PROCESSES.Process(target=_begin, args=(do, args, self.folder.name, cwd, env or {}, largest_file))
         self.process.start()
 
     def poll(self): return self.process.exitcode
+
+    def interrupt(self): os.kill(self.process.pid, signal.SIGINT)
 
     def kill(self): self.process.kill(); self.process.join()
 

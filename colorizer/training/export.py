@@ -41,9 +41,9 @@ def _without_traces(proto):
     return proto
 
 # %% ../../nbs/library/export.ipynb #e8dc8d3f
-def _graph(model, **sizes):
-    "Trace the ONNX graph of `model` on an example"
-    example = torch.rand(2, 1, 64, 96)
+def _graph(model, shape=(2, 1, 64, 96), **sizes):
+    "Trace the ONNX graph of `model` on an example of that shape"
+    example = torch.rand(shape)
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')
@@ -52,9 +52,9 @@ def _graph(model, **sizes):
     return _without_traces(program.model_proto)
 
 # %% ../../nbs/library/export.ipynb #eb8829f9
-# none of these writes a size of the example into the graph
+# none of these writes a size of the example into the graph (what we split is the channels)
 _ANY_SIZE = set('Add AveragePool BatchNormalization Cast CastLike Clip Concat Constant Conv DepthToSpace Div Identity MaxPool Mul Pad Relu '
-                'Sigmoid Sub'.split())
+                'SequenceAt Sigmoid SplitToSequence Sub'.split())
 
 def _open_sizes(proto):
     "Say that batch, height and width of a graph vary"
@@ -64,9 +64,10 @@ def _open_sizes(proto):
     return proto
 
 def _trace(model):
-    "Trace the ONNX graph of `model`, with sizes left open"
+    "Trace the ONNX graph of `model`, with sizes left open; changes details of `model`, but not what it computes"
     for m in model.modules():
         if getattr(m, 'inplace', False): m.inplace = False  # tracing in-place operations takes three times as long and gives the same graph
+        if isinstance(m, nn.Conv2d) and m.bias is None: m.bias = nn.Parameter(m.weight.new_zeros(len(m.weight)))
     proto = _graph(model)
     if {o.op_type for o in proto.graph.node} <= _ANY_SIZE: return _open_sizes(proto)
     n, h, w = (torch.export.Dim(d) for d in ('n', 'h', 'w'))
