@@ -125,6 +125,7 @@ def mean_weights(
     models: list,  # `ColorUnet`s trained from the same starting weights
 ) -> ColorUnet:  # a new network
     "Average the weights of several networks (Wortsman et al. 2022). Raises `UnetError` if their architectures differ"
+    if len({o.config.get('norm') for o in models}) > 1: models = [fold_batchnorm(copy.deepcopy(o).eval()) for o in models]
     first, *others = models
     if any(o.config != first.config for o in others): raise UnetError('only networks of the same architecture have a mean')
     out, states = copy.deepcopy(first), [o.state_dict() for o in models]
