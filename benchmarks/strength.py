@@ -61,7 +61,8 @@ def main():
     if not args.outputs: nets = [mean_weights(nets)]
     def answer(grey):
         all_ = [c for net in nets for o in args.looks or [args.size] for c in looks(net, grey, o, args.mirrored)]
-        return torch.stack(all_).mean(0)*certainty(all_)**args.certainty
+        mean = torch.stack(all_).mean(0)
+        return mean*certainty(all_)**args.certainty if args.certainty else mean
     said = torch.cat([answer(g) for g in held['fresh'].split(16)])
     base, real = figures(held['fresh'].expand_as(held['rgb']), held['rgb']), figures(held['rgb'], held['rgb'])
     def at(s):
