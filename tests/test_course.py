@@ -1,5 +1,6 @@
-"""The course: notebooks that can be read in one sitting, and the four sizes in full mode (ResNet-34, RGB and VGG-16 from local files: every
-cell that the mode changes and that isn't flagged slow runs, on a few tiny photos at a quarter of the size; `make test` runs the others)."""
+"""The course: notebooks that can be read in one sitting, and the four sizes in full mode (RGB, ResNet-34 and VGG-16 from local files, both
+thin: every cell that the mode changes and that isn't flagged slow runs, on a few tiny photos at a quarter of the size; `make test` runs
+the others). Networks of full width are built in test_architecture and test_export."""
 import ast, json, re, symtable
 from pathlib import Path
 
