@@ -34,13 +34,15 @@ def found(paths):
 def need(path): return PEAKS.get('/'.join(path.with_suffix('').parts[-2:]), USUAL)
 
 
-# No pandas: its pyarrow starts a thread, and a process of several threads can't be forked safely.
-PRELOADED = 'torch', 'torchvision', 'timm', 'matplotlib.pyplot', 'scipy.stats', 'sklearn.model_selection', 'plum', 'beartype.door'
+PRELOADED = ('torch', 'torchvision', 'timm', 'matplotlib.pyplot', 'scipy.stats', 'sklearn.model_selection', 'fastai.vision.all',
+             'plum', 'beartype.door', 'nbdev.test')
 FORKS = sys.platform == 'linux'
 
 
 def preload():
     "Import the large libraries that are there"
+    # Pandas' pyarrow would start a thread, and a process of several threads can't be forked safely.
+    os.environ.setdefault('JE_ARROW_MALLOC_CONF', 'background_thread:false')
     for name in PRELOADED:
         try: importlib.import_module(name)
         except ImportError: pass  # without the extra for training, the notebooks say so themselves

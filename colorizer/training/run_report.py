@@ -317,8 +317,8 @@ def curve(
     "Draw a figure over all epochs: training dashed, validation solid, left grey dotted"
     if not _held_out(history, name): return None
     form = '.0%' if name == 'colour_share' else 'g'
-    fig = Plot(figsize=(4, 2.2), layout='constrained')
-    ax = fig.subplots()
+    fig = Plot(figsize=(4, 2.2))
+    ax = fig.add_axes((.13, .18, .85, .71))  # a layout that adapts would draw everything twice
     _plot(ax, history, name, baselines)
     lo, hi = ax.dataLim.intervaly
     if (name not in _NAMES or name == 'loss') and 0 < 10*lo < hi: ax.set_yscale('log')
