@@ -140,6 +140,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'colorizer/evaluation/command.py'),
                                               'colorizer.evaluation.command._printed': ( 'library/evaluate_command.html#_printed',
                                                                                          'colorizer/evaluation/command.py'),
+                                              'colorizer.evaluation.command._render_sizes': ( 'library/evaluate_command.html#_render_sizes',
+                                                                                              'colorizer/evaluation/command.py'),
                                               'colorizer.evaluation.command._write_all': ( 'library/evaluate_command.html#_write_all',
                                                                                            'colorizer/evaluation/command.py'),
                                               'colorizer.evaluation.command.fitted_table': ( 'library/evaluate_command.html#fitted_table',

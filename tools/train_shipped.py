@@ -6,13 +6,14 @@
 PHOTOS is a folder of all photos, KNOWN one of those among them that the fourth model learned from. Each stretch writes a folder of its own
 in RUNS; the same command resumes what was stopped. The weights of the model come last, as RUNS/fifth.safetensors, and
 
-    colorizer export RUNS/fifth.safetensors colorizer/models/default.onnx --strength 1.35
+    colorizer export RUNS/fifth.safetensors colorizer/models/default.onnx --strength 1.28
 
 makes the model of them. One thread takes a day and a half. The runs behind the model that ships were made by this plan in four pieces; `b`
 froze the whole encoder from its third epoch on only.
 """
 import argparse
 import copy
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -106,7 +107,8 @@ def main():
     train('c', between, args)
     half_way = mean_weights([between, *weights(args, 'c/256px')])
     train('d', half_way, args)
-    save_weights(mean_weights([between, *weights(args, 'c/256px', 'd/256px')]), args.out/'fifth.safetensors')
+    fifth = mean_weights([between, *weights(args, 'c/256px', 'd/256px')])
+    save_weights(fifth, args.out/'fifth.safetensors', dict(photos=len(photos), seed=7, recipe=[asdict(o) for o in AT_256]))
 
 
 if __name__ == '__main__': main()

@@ -109,6 +109,13 @@ def _all_measured(args, photos, say, convert):
     rows = evaluate(systems, photos, args.size, regions, **nets, left_out=say)
     return systems, [p for p in photos if p.file in {r['file'] for r in rows}], rows
 
+# %% ../../nbs/library/evaluate_command.ipynb #7e1d5b6b
+def _render_sizes(systems):
+    "A line if models render at different sizes, which alone can change a figure; otherwise None"
+    sizes = {s.name: s.about['render_size'] for s in systems if 'render_size' in s.about}
+    if len({*sizes.values()}) < 2: return None
+    return 'the models render at different sizes: ' + ', '.join(f'{k} at {v} px' for k, v in sizes.items())
+
 # %% ../../nbs/library/evaluate_command.ipynb #87e0e779
 def _write_all(out, args, systems, photos, rows, result, left_out):
     "Write the files of -o and return their paths"
@@ -141,6 +148,7 @@ def run_evaluate(
     photos = photos_to_judge(args.photos, args.size, leave_out)
     if args.inputs: print(*write_inputs(photos, args.inputs, args.size), sep='\n'); return 0
     systems, photos, rows = _all_measured(args, photos, leave_out, convert)
+    if differ := _render_sizes(systems): say(differ)
     p, summary = _frozen(args, photos), summarise(rows)
     result = dict(summary=summary, hues=summarise_hues(rows), systems=[dict(name=s.name) | s.about for s in systems], left_out=left_out,
         protocol=p)
