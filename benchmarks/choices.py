@@ -24,7 +24,8 @@ from colorizer.training.command import device_name
 from colorizer.training.recipe import progressive_resizing
 from colorizer.training.learner import Stage
 from colorizer.training.monitor import batch_psnr, colour, to_arrays
-from colorizer.training.checkpoints import load_weights
+from colorizer.training.narrow_decoder import NarrowDecoder
+from colorizer.training.weights import read_weights
 from recipe_ablations import spread, square_batches  # beside this file
 
 SHARE = .55  # of the photos' colourfulness: every variant is also judged at this one, its colours made stronger or weaker
@@ -46,6 +47,7 @@ def variants(args):
         'late layers of the encoder learn from the second epoch on': dict(frozen_epochs=1, epochs=3),
         'all layers learn from the second epoch on': dict(frozen_epochs=1, epochs=3, early=1),
         'tiny photos too': dict(small=True),
+        'decoder half as wide again': dict(widths=(288, 192, 120, 72)),
     }
 
 
@@ -87,6 +89,14 @@ COLUMNS = dict(gain=('PSNR − grey, dB', '+.2f'), ciede2000=('CIEDE2000, %', '+
                equal_ciede2000=('CIEDE2000, % there', '+.1f'), aged=('PSNR − grey from aged photos', '+.2f'))
 
 
+def wider(net, widths):
+    "A decoder of other widths for the encoder of `net`; like every new one, it begins by leaving photos grey"
+    with torch.no_grad(): channels = [o.shape[1] for o in net.encoder(torch.zeros(1, 1, 64, 64))]
+    decoder = NarrowDecoder(tuple(channels), 2, widths=widths)
+    for p in decoder.out.parameters(): torch.nn.init.zeros_(p)
+    return decoder
+
+
 def one(name, what, seed, args, train, valid, held):
     "Train one variant and measure it"
     out = args.out/f"{''.join(c if c.isalnum() else '_' for c in name)}_{seed}"
@@ -94,13 +104,15 @@ def one(name, what, seed, args, train, valid, held):
     out.mkdir(parents=True, exist_ok=True)
     set_seed(seed, reproducible=True)
     net = create_unet(what.get('arch', 'efficientnet_lite2'), what.get('pretrained', True), what.get('weights'), what.get('head', 'chroma'))
+    if 'widths' in what: net.decoder = wider(net, what['widths'])
     steps = dict(frozen_epochs=3, epochs=1, frozen_lr=2e-3, lr=1e-3, encoder_factor=.01,
                  early=0) | {k: v for k, v in what.items() if k in ('frozen_epochs', 'epochs', 'encoder_factor', 'early')}
     stage = Stage(args.size, 32, patience=99, photos=args.epoch_photos, **steps)
     photos = train + (find_photos(args.small) if what.get('small') else [])
     progressive_resizing([stage], (photos, valid), net, out, FeatureLoss(**what.get('loss', RELATIVE)), seed=seed,
                          old_prints=what.get('old_prints', .3))
-    result = dict(name=name, seed=seed) | measure(load_weights(out/'last.safetensors'), held)
+    net.load_state_dict(read_weights(out/'last.safetensors')[0])
+    result = dict(name=name, seed=seed) | measure(net.eval(), held)
     (out/'result.json').write_text(json.dumps(result))
     return result
 
