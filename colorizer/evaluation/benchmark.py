@@ -467,12 +467,12 @@ COLUMNS = ('psnr', 'psnr_vs_grey', 'psnr_ab', 'ssim', 'ciede2000', 'ciede2000_pe
 def shown(
     summary: list[dict],         # from `summarise`
 ) -> list[tuple[str, dict]]:     # title and line of the summary
-    "Choose the lines for a table: merged output only where it differs from raw."
-    def figures(s): return [f'{s[k]:.{HEADS[k].digits}f}' for k in COLUMNS if k in s]
+    "Choose the lines for a table: merged output only where it differs from raw by more than rounding."
+    def differ(a, b): return any(abs(a[k] - b[k]) >= 1.5*10**-HEADS[k].digits for k in COLUMNS if k in a)
     out, raw = [], {s['system']: s for s in summary if s['output'] == 'raw'}
     for s in summary:
         if s['output'] == 'raw': out.append((s['system'], s))
-        elif figures(s) != figures(raw[s['system']]): out.append((f"{s['system']}, own luma", s))
+        elif differ(s, raw[s['system']]): out.append((f"{s['system']}, own luma", s))
     return out
 
 # %% ../../nbs/library/benchmark.ipynb #fea73b53
