@@ -76,14 +76,14 @@ def photos_of(size, args, again):
 
 
 def train(name, start, args):
-    "Train a stretch from the model `start`, or resume it"
+    "Train a stretch from a copy of the model `start`, or resume it"
     out, (seed, stages) = args.out/name, STRETCHES[name].values()
     saved = load_checkpoint(out/'checkpoint.pt') if (out/'checkpoint.pt').exists() else None
     out.mkdir(parents=True, exist_ok=True)
     set_seed(seed, reproducible=True)
     loss = FeatureLoss(pixel_weight=0., chroma_weight=0., relative_weight=1.)
-    progressive_resizing(stages, lambda size: photos_of(size, args, name != 'a'), start, out, loss, seed=seed, saved=saved, half=False,
-        old_prints=.3)
+    progressive_resizing(stages, lambda size: photos_of(size, args, name != 'a'), copy.deepcopy(start), out, loss, seed=seed,
+        saved=saved, half=False, old_prints=.3)
 
 
 def weights(args, *names): return [load_weights(args.out/f'{o}.safetensors') for o in names]
