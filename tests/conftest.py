@@ -23,11 +23,12 @@ def browser():
         b.close()
 
 
-# The heavy files begin first, so that one process isn't left alone with them at the end; most of their time is torch's.
-HEAVY = ('test_docs', 'test_train', 'test_course')
+# The longest files begin first, the longest of all in front: one that begins late leaves a process alone with it at the end.
+LONGEST = [f'test_{o}' for o in 'train docs course archive cli guides files beyond app export video benchmark'.split()]
 
 
-def pytest_collection_modifyitems(items): items.sort(key=lambda o: o.path.stem not in HEAVY)
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda o: LONGEST.index(o.path.stem) if o.path.stem in LONGEST else len(LONGEST))
 
 
 GRAPHS = {}
