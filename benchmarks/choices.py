@@ -13,7 +13,7 @@ import torch
 from fastai.torch_core import set_seed
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from colorizer.training.architecture import create_unet, rgb_to_ycbcr, ycbcr_to_rgb
+from colorizer.training.architecture import _start_grey, create_unet, rgb_to_ycbcr, ycbcr_to_rgb
 from colorizer.training.data import split_photos, to_grey
 from colorizer.training.augmentation import age
 from colorizer.training.photo_cache import prepare
@@ -93,7 +93,7 @@ def wider(net, widths):
     "A decoder of other widths for the encoder of `net`; like every new one, it begins by leaving photos grey"
     with torch.no_grad(): channels = [o.shape[1] for o in net.encoder(torch.zeros(1, 1, 64, 64))]
     decoder = NarrowDecoder(tuple(channels), 2, widths=widths)
-    for p in decoder.out.parameters(): torch.nn.init.zeros_(p)
+    _start_grey(decoder)
     return decoder
 
 
