@@ -7,7 +7,10 @@ from types import SimpleNamespace
 
 FORKS = sys.platform == 'linux'
 PROCESSES = multiprocessing.get_context('forkserver' if FORKS else 'spawn')
-if FORKS: PROCESSES.set_forkserver_preload(['torch', 'torchvision', 'colorizer.cli', 'colorizer.training.command'])
+if FORKS:
+    # Pandas' pyarrow would start a thread, and a process of several threads can't be forked safely.
+    os.environ.setdefault('JE_ARROW_MALLOC_CONF', 'background_thread:false')
+    PROCESSES.set_forkserver_preload(['torch', 'torchvision', 'colorizer.cli', 'colorizer.training.command'])
 
 
 def _begin(do, args, folder, cwd, env, largest_file):

@@ -1,4 +1,4 @@
-"""Train the model that ships, the fifth, on from the fourth: each stretch, and the mean of what they end with.
+"""Train the model that ships, the fifth, on from the fourth: each stretch, and the means between them.
 
     git show b4139d1:colorizer/models/default.onnx > fourth.onnx
     python tools/train_shipped.py PHOTOS --known KNOWN --fourth fourth.onnx --out RUNS
@@ -6,19 +6,21 @@
 PHOTOS is a folder of all photos, KNOWN one of those among them that the fourth model learned from. Each stretch writes a folder of its own
 in RUNS; the same command resumes what was stopped. The weights of the model come last, as RUNS/fifth.safetensors, and
 
-    colorizer export RUNS/fifth.safetensors colorizer/models/default.onnx --strength 1.28
+    colorizer export RUNS/fifth.safetensors colorizer/models/default.onnx --strength 1.34
 
-makes the model of them. One thread takes a day and a half. The runs behind the model that ships were made by this plan in four pieces; `b`
-froze the whole encoder from its third epoch on only.
+makes the model of them. One thread takes a day and a half. The runs behind the model that ships were made by this plan in six pieces; `b`
+froze the whole encoder from its third epoch on only, and `e` and `f` went on from the weights in the model that shipped before it, which have 16 bits.
 """
 import argparse
 import copy
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from fastai.optimizer import Optimizer
 from fastai.torch_core import set_seed
+from PIL import Image, ImageDraw, ImageFont
 
 from colorizer.training.architecture import create_unet
 from colorizer.training.checkpoints import load_checkpoint, load_weights, save_weights
@@ -31,13 +33,16 @@ from colorizer.training.stages import Stage
 
 USUAL = dict(frozen_epochs=0, encoder_factor=.01, early=0, patience=99, warmup=.25)
 AT_256 = [Stage(256, 8, epochs=3, lr=1e-4, cooldown=.67, photos=2048, min_scale=.2, **USUAL)]
+WITH_SHEETS = [Stage(256, 8, epochs=2, lr=1e-4, cooldown=.5, photos=2048, min_scale=.2, **USUAL)]
 STRETCHES = {
     'a': dict(seed=5, stages=[Stage(128, 32, epochs=12, lr=5e-4, cooldown=.34, photos=4096, **USUAL),
                               Stage(192, 16, epochs=2, lr=2.5e-4, cooldown=.6, photos=3200, min_scale=.2, **USUAL)]),
     'b': dict(seed=6, stages=[Stage(128, 32, epochs=24, lr=5e-4, cooldown=.25, photos=4096, **USUAL),
                               Stage(192, 16, epochs=5, lr=2.5e-4, cooldown=.6, photos=3200, min_scale=.2, **USUAL)]),
     'c': dict(seed=6, stages=AT_256),
-    'd': dict(seed=7, stages=AT_256)}
+    'd': dict(seed=7, stages=AT_256),
+    'e': dict(seed=8, stages=WITH_SHEETS),
+    'f': dict(seed=9, stages=WITH_SHEETS)}
 
 
 def with_batchnorm(model, greys):
@@ -68,11 +73,34 @@ def freeze_whole_encoder():
     Optimizer.freeze_to = lambda self, n: freeze_to(self, -1 if n == 1 else n)
 
 
-def photos_of(size, args, again):
-    "Photos to train on, those known three times if `again`, and half of those held out"
+def blank_sheet(rng):
+    "An even grey; two of three get lines of letters, and a light that falls off to one side. Return a PIL image"
+    paper = float(rng.uniform(20, 255))
+    img = Image.new('L', (400, 320), round(paper))
+    if rng.random() < 2/3:
+        draw, height = ImageDraw.Draw(img), int(rng.integers(9, 30))
+        for y in range(int(rng.integers(5, 60)), 320, int(height*rng.uniform(1.3, 3))):
+            letters = ''.join(rng.choice(list('abcdefghiklmnoprstu    ,.'), 60))
+            draw.text((rng.integers(0, 60), y), letters, fill=int(max(0, paper-rng.uniform(40, 230))), font=ImageFont.load_default(height))
+    if rng.random() < 2/3:
+        light = np.linspace(0, rng.uniform(-40, 40), 400) + rng.normal(0, rng.uniform(0, 6), (320, 400))
+        img = Image.fromarray((np.asarray(img) + light).clip(0, 255).round().astype(np.uint8))
+    return img.convert('RGB')
+
+
+def blank_sheets(size, args, n=300):
+    "Draw `n` sheets without colour and return the cached files"
+    folder, rng = args.out/'sheets', np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(n): blank_sheet(rng).save(folder/f'{i:03}.png')
+    return prepare([folder], args.out/'sheets_cache', size, skip_grey=False)
+
+
+def photos_of(size, args, again, sheets=0):
+    "Photos to train on, those known three times if `again`, with blank sheets, each `sheets` times; and half of those held out"
     train, valid = split_photos(prepare([args.photos], args.out/'cache', size), .05, 42)
     known = set(prepare([args.known], args.out/'cache', size)) if again else ()
-    return [*train, *2*[o for o in train if o in known]], valid[::2]
+    return [*train, *2*[o for o in train if o in known], *sheets*blank_sheets(size, args)], valid[::2]
 
 
 def train(name, start, args):
@@ -82,7 +110,7 @@ def train(name, start, args):
     out.mkdir(parents=True, exist_ok=True)
     set_seed(seed, reproducible=True)
     loss = FeatureLoss(pixel_weight=0., chroma_weight=0., relative_weight=1.)
-    progressive_resizing(stages, lambda size: photos_of(size, args, name != 'a'), copy.deepcopy(start), out, loss, seed=seed,
+    progressive_resizing(stages, lambda size: photos_of(size, args, name != 'a', 4*(STRETCHES[name]['stages'] is WITH_SHEETS)), copy.deepcopy(start), out, loss, seed=seed,
         saved=saved, half=False, old_prints=.3)
 
 
@@ -107,8 +135,9 @@ def main():
     train('c', between, args)
     half_way = mean_weights([between, *weights(args, 'c/256px')])
     train('d', half_way, args)
-    fifth = mean_weights([between, *weights(args, 'c/256px', 'd/256px')])
-    save_weights(fifth, args.out/'fifth.safetensors', dict(photos=len(photos), seed=7, recipe=[asdict(o) for o in AT_256]))
+    for o in 'ef': train(o, mean_weights([between, *weights(args, 'c/256px', 'd/256px')]), args)
+    fifth = mean_weights(weights(args, 'e/256px', 'f/256px'))
+    save_weights(fifth, args.out/'fifth.safetensors', dict(photos=len(photos), seed=9, recipe=[asdict(o) for o in WITH_SHEETS]))
 
 
 if __name__ == '__main__': main()
