@@ -170,22 +170,7 @@ def epoch_line(
             f"  PSNR {row['batch_psnr']:.2f} dB  colour {row['colour_share']:.0%}")
     return line + (f"\n     {row['note']}" if row.get('note') else '')
 
-# %% ../../nbs/library/monitor.ipynb #a58a2190
-_titles = {'batch_psnr': 'PSNR, dB', 'colour_share': 'share of colour'}
-
-def plot_history(
-    history: list[dict],  # from `fit_stage` or `read_history`
-    width: float = 9.,  # inches
-) -> None:
-    "Plot loss and parts (training dashed, validation solid), PSNR and share of colour; shaded: encoder frozen; dotted: a decision"
-    parts = [k.removeprefix('valid_') for k in history[0] if k.startswith('valid_')]
-    stages = list(dict.fromkeys(h.get('stage', 1) for h in history))
-    fig, axs = plt.subplots(1, len(parts)+2, figsize=(width, 2.2), squeeze=False, layout='constrained')
-    for ax, name in zip(axs[0], [*parts, *_titles]):
-        for k in stages: _plot_stage(ax, [h for h in history if h.get('stage', 1) == k], name, len(stages) > 1)
-        ax.set(title=_titles.get(name, name), xlabel='epoch', xlim=(history[0]['epoch']-.5, history[-1]['epoch']+.5))
-        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-
+# %% ../../nbs/library/monitor.ipynb #a028af8a
 def _plot_stage(ax, rows, name, label):
     epochs, frozen = [h['epoch'] for h in rows], [h['epoch'] for h in rows if h['frozen']]
     if f'train_{name}' in rows[0]: ax.plot(epochs, [h[f'train_{name}'] for h in rows], '--', lw=1, color='C0')
@@ -194,6 +179,24 @@ def _plot_stage(ax, rows, name, label):
     for h in rows:
         if h.get('note'): ax.axvline(h['epoch'], color='k', ls=':', lw=1)
     if label: ax.text(epochs[0], 1, f"{rows[0]['size']:.0f}", transform=ax.get_xaxis_transform(), va='top', fontsize=7)
+
+# %% ../../nbs/library/monitor.ipynb #a58a2190
+_titles = {'batch_psnr': 'PSNR, dB', 'colour_share': 'share of colour'}
+
+def plot_history(
+    history: list[dict],  # from `fit_stage` or `read_history`
+    width: float = 9.,  # inches
+    rows: int = 1,  # rows of panels
+) -> None:
+    "Plot loss and parts (training dashed, validation solid), PSNR and share of colour; shaded: encoder frozen; dotted: a decision"
+    parts = [k.removeprefix('valid_') for k in history[0] if k.startswith('valid_')]
+    stages = list(dict.fromkeys(h.get('stage', 1) for h in history))
+    fig, axs = plt.subplots(rows, -(-(len(parts)+2)//rows), figsize=(width, 2.2 if rows == 1 else 1.7*rows), squeeze=False, layout='constrained')
+    for ax in axs.flat[len(parts)+2:]: ax.axis('off')
+    for ax, name in zip(axs.flat, [*parts, *_titles]):
+        for k in stages: _plot_stage(ax, [h for h in history if h.get('stage', 1) == k], name, len(stages) > 1)
+        ax.set(title=_titles.get(name, name), xlabel='epoch', xlim=(history[0]['epoch']-.5, history[-1]['epoch']+.5))
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 # %% ../../nbs/library/monitor.ipynb #93bacd05
 def save_history(history: list[dict], path: str | Path) -> Path:
