@@ -9,7 +9,8 @@ in RUNS; the same command resumes what was stopped. The weights of the model com
     colorizer export RUNS/fifth.safetensors colorizer/models/default.onnx --strength 1.34
 
 makes the model of them. One thread takes a day and a half. The runs behind the model that ships were made by this plan in six pieces; `b`
-froze the whole encoder from its third epoch on only, and `e` and `f` went on from the weights in the model that shipped before it, which have 16 bits.
+froze the whole encoder from its third epoch on only, and `e` and `f` went on from the weights in the model that shipped before it, which
+have 16 bits.
 """
 import argparse
 import copy
@@ -110,7 +111,8 @@ def train(name, start, args):
     out.mkdir(parents=True, exist_ok=True)
     set_seed(seed, reproducible=True)
     loss = FeatureLoss(pixel_weight=0., chroma_weight=0., relative_weight=1.)
-    progressive_resizing(stages, lambda size: photos_of(size, args, name != 'a', 4*(STRETCHES[name]['stages'] is WITH_SHEETS)), copy.deepcopy(start), out, loss, seed=seed,
+    sheets = 4 if stages is WITH_SHEETS else 0
+    progressive_resizing(stages, lambda size: photos_of(size, args, name != 'a', sheets), copy.deepcopy(start), out, loss, seed=seed,
         saved=saved, half=False, old_prints=.3)
 
 

@@ -191,9 +191,11 @@ def plot_history(
     "Plot loss and parts (training dashed, validation solid), PSNR and share of colour; shaded: encoder frozen; dotted: a decision"
     parts = [k.removeprefix('valid_') for k in history[0] if k.startswith('valid_')]
     stages = list(dict.fromkeys(h.get('stage', 1) for h in history))
-    fig, axs = plt.subplots(rows, -(-(len(parts)+2)//rows), figsize=(width, 2.2 if rows == 1 else 1.7*rows), squeeze=False, layout='constrained')
-    for ax in axs.flat[len(parts)+2:]: ax.axis('off')
-    for ax, name in zip(axs.flat, [*parts, *_titles]):
+    names = [*parts, *_titles]
+    size = width, 2.2 if rows == 1 else 1.7*rows
+    fig, axs = plt.subplots(rows, -(-len(names)//rows), figsize=size, squeeze=False, layout='constrained')
+    for ax in axs.flat[len(names):]: ax.axis('off')
+    for ax, name in zip(axs.flat, names):
         for k in stages: _plot_stage(ax, [h for h in history if h.get('stage', 1) == k], name, len(stages) > 1)
         ax.set(title=_titles.get(name, name), xlabel='epoch', xlim=(history[0]['epoch']-.5, history[-1]['epoch']+.5))
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
