@@ -62,7 +62,7 @@ Is the hue right? Of {regions} regions labelled by hand in {labelled} of these p
 
 {hues}
 
-On the {div2k_photos} validation photos of DIV2K, which no network here was trained on, beside the networks of the article's recipe ([256 pixels](../../nbs/course/07_train_256px.ipynb)
+On the {div2k_photos} validation photos of DIV2K, which no network here was trained on, beside the networks of the article's recipe ([Distilling an encoder](../../nbs/essays/distilling_an_encoder.ipynb)
 says how they were trained, and which encoder stands in for the article's; all keep the photo's own luma):
 
 {div2k}
