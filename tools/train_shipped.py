@@ -111,7 +111,7 @@ def train(name, start, args):
     out.mkdir(parents=True, exist_ok=True)
     set_seed(seed, reproducible=True)
     loss = FeatureLoss(pixel_weight=0., chroma_weight=0., relative_weight=1.)
-    sheets = 4 if stages is WITH_SHEETS else 0
+    sheets = 4 if name in 'ef' else 0
     progressive_resizing(stages, lambda size: photos_of(size, args, name != 'a', sheets), copy.deepcopy(start), out, loss, seed=seed,
         saved=saved, half=False, old_prints=.3)
 
@@ -137,7 +137,8 @@ def main():
     train('c', between, args)
     half_way = mean_weights([between, *weights(args, 'c/256px')])
     train('d', half_way, args)
-    for o in 'ef': train(o, mean_weights([between, *weights(args, 'c/256px', 'd/256px')]), args)
+    mean = mean_weights([between, *weights(args, 'c/256px', 'd/256px')])
+    for o in 'ef': train(o, mean, args)
     fifth = mean_weights(weights(args, 'e/256px', 'f/256px'))
     save_weights(fifth, args.out/'fifth.safetensors', dict(photos=len(photos), seed=9, recipe=[asdict(o) for o in WITH_SHEETS]))
 
