@@ -9,16 +9,23 @@ function fresh() {
   return { order, first: order.map(() => random(2) === 0), answers: [] };   // first[n]: in the nth pair the real one comes first
 }
 
+const fits = s => s?.order?.length === data.pairs.length && s.answers?.length <= s.order.length;
+
+function stored() {
+  try { return JSON.parse(localStorage.getItem(key)); } catch { return null; }   // no storage, or something else in it
+}
+
+// The tab's own history comes first. Chromium now and then gives a page from the disk an empty storage for one load.
 function read() {
-  try {
-    const s = JSON.parse(localStorage.getItem(key));
-    if (s && s.order.length === data.pairs.length && s.answers.length <= s.order.length) return s;
-  } catch { /* no storage, or something else in it */ }
-  return fresh();
+  const own = history.state?.key === key ? history.state.state : null;
+  return [own, stored()].find(fits) ?? fresh();
 }
 
 let state = read();
-function keep() { try { localStorage.setItem(key, JSON.stringify(state)); } catch { /* the answers still count until the page is closed */ } }
+function keep() {
+  history.replaceState({ key, state }, '');
+  try { localStorage.setItem(key, JSON.stringify(state)); } catch { /* the answers still count until the tab is closed */ }
+}
 
 function wilson(k, n) {   // 95 % interval of a share (Wilson 1927)
   const z = 1.96, p = k / n, m = (p + z * z / (2 * n)) / (1 + z * z / n), r = z * Math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n);
