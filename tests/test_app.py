@@ -1,5 +1,5 @@
 """The page of `colorizer app`, driven once in a headless Chromium."""
-import html, io, os, signal, socket, subprocess, sys
+import html, io, os, signal, subprocess, sys
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ from colorizer.inference.app import Dropped, _Actions, save_full
 from colorizer.inference.colorizer import Colorizer
 from colorizer.inference.photo import open_photo, sample_photos, to_rgb_array
 from colorizer.inference.colour import split
+from ports import free_port
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,9 +53,7 @@ def test_a_name_in_an_error_is_text(tmp_path):
 def running_app(folder):
     "`colorizer app` in a process of its own: address of its page, process, port"
     pytest.importorskip('gradio', reason='Gradio is not installed (extra: app)')
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
+    port = free_port()
     p = subprocess.Popen([sys.executable, '-m', 'colorizer', 'app', '--no-browser', '--port', str(port)], cwd=folder,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'TMPDIR': str(folder)})

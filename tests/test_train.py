@@ -1,5 +1,5 @@
 """`colorizer train`, end to end: photos in, weights out, exported, and a photo coloured with them."""
-import csv, io, json, os, random, shutil, socket, subprocess, sys, time
+import csv, io, json, os, random, shutil, subprocess, sys, time
 from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 
@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from colorizer.cli import main
 from colorizer.inference.photo import sample_photos
+from ports import free_port
 from warm import Child, command_in_child, killed_at_fsync, script
 
 pytestmark = pytest.mark.usefixtures('trace_once')
@@ -218,9 +219,7 @@ def test_ctrl_c_stops_at_the_next_batch_and_says_how_to_resume(run, work):
 
 def pair():
     "What torchrun tells two processes, for those that are started without it"
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
+    port = free_port()
     return [{'RANK': str(i), 'LOCAL_RANK': str(i), 'WORLD_SIZE': '2', 'LOCAL_WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1',
              'MASTER_PORT': str(port)} for i in range(2)]
 
