@@ -45,8 +45,9 @@ def _tile(img, tile, enlarge):
 
 def _label(text, width):
     "Draw text in the middle of a white strip, wrapped to `width` pixels"
-    font = ImageFont.load_default(size=13)
-    text = '\n'.join(o for line in (text or '').split('\n') for o in textwrap.wrap(line, max(1, width//7)) or [''])
+    font, text = ImageFont.load_default(size=13), text or ''
+    letters = max([1, width//7, *(len(o) for o in text.split() if font.getlength(o) <= width)])  # no word that fits is broken
+    text = '\n'.join(o for line in text.split('\n') for o in textwrap.wrap(line, letters) or [''])
     height = 17*(text.count('\n') + 1)
     img = Image.new('RGB', (width, height), 'white')
     ImageDraw.Draw(img).multiline_text((width/2, height/2), text, fill='black', font=font, anchor='mm', align='center', spacing=3)
