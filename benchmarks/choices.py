@@ -25,10 +25,12 @@ from colorizer.training.recipe import progressive_resizing
 from colorizer.training.learner import Stage
 from colorizer.training.monitor import batch_psnr, colour, to_arrays
 from colorizer.training.narrow_decoder import NarrowDecoder
+from colorizer.training.vgg import vgg_features
 from colorizer.training.weights import read_weights
 from recipe_ablations import spread, square_batches  # beside this file
 
 SHARE = .55  # of the photos' colourfulness: every variant is also judged at this one, its colours made stronger or weaker
+ARTICLE_LAYERS = 15, 22, 29  # of VGG-16
 RELATIVE = dict(pixel_weight=0., chroma_weight=0., relative_weight=1.)
 
 
@@ -48,6 +50,7 @@ def variants(args):
         'all layers learn from the second epoch on': dict(frozen_epochs=1, epochs=3, early=1),
         'tiny photos too': dict(small=True),
         'decoder half as wide again': dict(widths=(288, 192, 120, 72)),
+        'loss: relative + .1 VGG-16 features': dict(loss=RELATIVE | dict(feature_weights=.1, gram_weights=0.), vgg=args.vgg_weights),
     }
 
 
@@ -107,9 +110,10 @@ def one(name, what, seed, args, train, valid, held):
     if 'widths' in what: net.decoder = wider(net, what['widths'])
     steps = dict(frozen_epochs=3, epochs=1, frozen_lr=2e-3, lr=1e-3, encoder_factor=.01,
                  early=0) | {k: v for k, v in what.items() if k in ('frozen_epochs', 'epochs', 'encoder_factor', 'early')}
+    features = vgg_features(weights=what['vgg'], layers=ARTICLE_LAYERS) if 'vgg' in what else None
     stage = Stage(args.size, 32, patience=99, photos=args.epoch_photos, **steps)
     photos = train + (find_photos(args.small) if what.get('small') else [])
-    progressive_resizing([stage], (photos, valid), net, out, FeatureLoss(**what.get('loss', RELATIVE)), seed=seed,
+    progressive_resizing([stage], (photos, valid), net, out, FeatureLoss(features, ARTICLE_LAYERS, **what.get('loss', RELATIVE)), seed=seed,
                          old_prints=what.get('old_prints', .3))
     net.load_state_dict(read_weights(out/'last.safetensors')[0])
     result = dict(name=name, seed=seed) | measure(net.eval(), held)
@@ -133,6 +137,7 @@ def main():
     parser.add_argument('--out', type=Path, required=True)
     parser.add_argument('--cache', type=Path)
     parser.add_argument('--mobilenet-weights', type=Path, required=True)
+    parser.add_argument('--vgg-weights', type=Path, help="for the variant with VGG-16's features in the loss (default: downloaded)")
     parser.add_argument('--seeds', type=int, nargs='+', default=[1])
     parser.add_argument('--epoch-photos', type=int, default=4096)
     parser.add_argument('--size', type=int, default=64, help='side of the training crops (default: 64); small photos are enlarged')
