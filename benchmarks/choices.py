@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 from skimage.color import deltaE_ciede2000, rgb2lab
 
@@ -50,6 +51,7 @@ def variants(args):
         'all layers learn from the second epoch on': dict(frozen_epochs=1, epochs=3, early=1),
         'tiny photos too': dict(small=True),
         'decoder half as wide again': dict(widths=(288, 192, 120, 72)),
+        'running mean of the weights': dict(mean=.99),
         'loss: relative + .1 VGG-16 features': dict(loss=RELATIVE | dict(feature_weights=.1, gram_weights=0.), vgg=args.vgg_weights),
     }
 
@@ -100,6 +102,16 @@ def wider(net, widths):
     return decoder
 
 
+class RunningMean(Callback):
+    "Exponential moving average of the weights over the training steps, BatchNorm's statistics included"
+    def __init__(self, decay): self.decay, self.mean = decay, None
+    def after_batch(self):
+        if not self.training: return
+        new = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        old = self.mean or new
+        self.mean = {k: old[k].lerp(v, 1-self.decay) if v.is_floating_point() else v for k, v in new.items()}
+
+
 def one(name, what, seed, args, train, valid, held):
     "Train one variant and measure it"
     out = args.out/f"{''.join(c if c.isalnum() else '_' for c in name)}_{seed}"
@@ -113,9 +125,10 @@ def one(name, what, seed, args, train, valid, held):
     features = vgg_features(weights=what['vgg'], layers=ARTICLE_LAYERS) if 'vgg' in what else None
     stage = Stage(args.size, 32, patience=99, photos=args.epoch_photos, **steps)
     photos = train + (find_photos(args.small) if what.get('small') else [])
+    average = RunningMean(what.get('mean', 0.))
     progressive_resizing([stage], (photos, valid), net, out, FeatureLoss(features, ARTICLE_LAYERS, **what.get('loss', RELATIVE)), seed=seed,
-                         old_prints=what.get('old_prints', .3))
-    net.load_state_dict(read_weights(out/'last.safetensors')[0])
+                         old_prints=what.get('old_prints', .3), cbs=[average] if 'mean' in what else [])
+    net.load_state_dict(average.mean if 'mean' in what else read_weights(out/'last.safetensors')[0])
     result = dict(name=name, seed=seed) | measure(net.eval(), held)
     (out/'result.json').write_text(json.dumps(result))
     return result
