@@ -13,6 +13,7 @@ import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 from skimage.color import deltaE_ciede2000, rgb2lab
+from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 
 from colorizer.training.architecture import _start_grey, create_unet, rgb_to_ycbcr, ycbcr_to_rgb
 from colorizer.training.data import split_photos, to_grey
@@ -31,7 +32,6 @@ from colorizer.training.weights import read_weights
 from recipe_ablations import spread, square_batches  # beside this file
 
 SHARE = .55  # of the photos' colourfulness: every variant is also judged at this one, its colours made stronger or weaker
-ARTICLE_LAYERS = 15, 22, 29  # of VGG-16
 RELATIVE = dict(pixel_weight=0., chroma_weight=0., relative_weight=1.)
 
 
@@ -103,13 +103,10 @@ def wider(net, widths):
 
 
 class RunningMean(Callback):
-    "Exponential moving average of the weights over the training steps, BatchNorm's statistics included"
-    def __init__(self, decay): self.decay, self.mean = decay, None
+    "The mean of the weights over the training steps, in which recent steps count more; BatchNorm's statistics included"
+    def __init__(self, net, decay): self.mean = AveragedModel(net, avg_fn=get_ema_avg_fn(decay), use_buffers=True)
     def after_batch(self):
-        if not self.training: return
-        new = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        old = self.mean or new
-        self.mean = {k: old[k].lerp(v, 1-self.decay) if v.is_floating_point() else v for k, v in new.items()}
+        if self.training: self.mean.update_parameters(self.model)
 
 
 def one(name, what, seed, args, train, valid, held):
@@ -122,13 +119,12 @@ def one(name, what, seed, args, train, valid, held):
     if 'widths' in what: net.decoder = wider(net, what['widths'])
     steps = dict(frozen_epochs=3, epochs=1, frozen_lr=2e-3, lr=1e-3, encoder_factor=.01,
                  early=0) | {k: v for k, v in what.items() if k in ('frozen_epochs', 'epochs', 'encoder_factor', 'early')}
-    features = vgg_features(weights=what['vgg'], layers=ARTICLE_LAYERS) if 'vgg' in what else None
+    loss = FeatureLoss(vgg_features(weights=what['vgg']) if 'vgg' in what else None, **what.get('loss', RELATIVE))
     stage = Stage(args.size, 32, patience=99, photos=args.epoch_photos, **steps)
     photos = train + (find_photos(args.small) if what.get('small') else [])
-    average = RunningMean(what.get('mean', 0.))
-    progressive_resizing([stage], (photos, valid), net, out, FeatureLoss(features, ARTICLE_LAYERS, **what.get('loss', RELATIVE)), seed=seed,
-                         old_prints=what.get('old_prints', .3), cbs=[average] if 'mean' in what else [])
-    net.load_state_dict(average.mean if 'mean' in what else read_weights(out/'last.safetensors')[0])
+    running = [RunningMean(net, what['mean'])] if 'mean' in what else []
+    progressive_resizing([stage], (photos, valid), net, out, loss, seed=seed, old_prints=what.get('old_prints', .3), cbs=running)
+    net.load_state_dict(running[0].mean.module.state_dict() if running else read_weights(out/'last.safetensors')[0])
     result = dict(name=name, seed=seed) | measure(net.eval(), held)
     (out/'result.json').write_text(json.dumps(result))
     return result
